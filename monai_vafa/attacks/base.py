@@ -1,0 +1,219 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The template of every attack: what goes in, what comes out, and what is left untouched."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from monai.utils import convert_to_dst_type, convert_to_tensor
+
+from .frozen import frozen
+from .objective import Objective
+
+__all__ = ["Attack", "AttackResult", "check_image_values"]
+
+# Resampling may overshoot a range by rounding; more than this is a wrong range.
+_RANGE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """
+    What :meth:`Attack.run` returns.
+
+    Args:
+        adversarial: like the image that went in: shape, type and units.
+        tables: quantisation tables ``(B, C, N, *block)`` after the last update; ``None`` where there are none.
+        losses: objective of every step, ``(steps, B)``, as ascended; ``None`` for attacks without steps.
+        steps: steps used by each volume, ``(B,)``; ``None`` for attacks without steps.
+    """
+
+    adversarial: torch.Tensor
+    tables: torch.Tensor | None = None
+    losses: torch.Tensor | None = None
+    steps: torch.Tensor | None = None
+
+
+def check_image_values(image: torch.Tensor) -> None:
+    """
+    Refuse an image that no attack can start from.
+
+    Args:
+        image: any tensor.
+
+    Raises:
+        ValueError: When voxels are NaN or infinite; says how many.
+    """
+    if not torch.isfinite(image).all():
+        count = int((~torch.isfinite(image)).sum())
+        raise ValueError(f"image holds {count} NaN or infinite voxels; mend or drop it before the attack.")
+
+
+class Attack(ABC):
+    """
+    Base of all attacks on segmentation networks: built without a network, called with one.
+
+    ``adversarial = attack(network, image, label)``. During the call the network is in eval mode with constant
+    weights; afterwards its modes, ``requires_grad`` and gradients are what they were, also after an error. Nothing
+    of one call is kept for the next, and the global random state is left alone: same input, same seed, same answer.
+
+    Args:
+        loss: ``loss(logits, label)`` of a batch of one volume, returning a scalar, larger = worse segmentation.
+        targeted: descend towards ``label`` instead of ascending away from it.
+        intensity_range: lowest and highest possible value of an image; ``None`` takes each volume's own range.
+        amp: ``"bfloat16"`` or ``"float16"`` runs the network under autocast; ``None`` in full precision.
+        seed: seeds whatever is random in the attack or in the network.
+        progress: show a progress bar over the steps.
+
+    Raises:
+        ValueError: When ``intensity_range`` is not increasing or ``amp`` is not a known dtype.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        targeted: bool = False,
+        intensity_range: Sequence[float] | None = (0.0, 1.0),
+        amp: str | None = None,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> None:
+        if intensity_range is not None and not (len(intensity_range) == 2 and intensity_range[0] < intensity_range[1]):
+            raise ValueError(f"intensity_range={intensity_range} must be (lowest, highest) or None.")
+        if amp not in (None, "bfloat16", "float16"):
+            raise ValueError(f"amp={amp!r} must be 'bfloat16', 'float16' or None.")
+        self.loss = loss
+        self.targeted = targeted
+        self.intensity_range = None if intensity_range is None else tuple(float(v) for v in intensity_range)
+        self.amp = amp
+        self.seed = seed
+        self.progress = progress
+
+    def __call__(
+        self, network: torch.nn.Module, image: torch.Tensor, label: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The adversarial image alone; see :meth:`run`."""
+        return self.run(network, image, label).adversarial
+
+    def run(
+        self,
+        network: torch.nn.Module,
+        image: torch.Tensor,
+        label: torch.Tensor | None = None,
+        *,
+        intensity_range: Sequence[float] | None = None,
+    ) -> AttackResult:
+        """
+        Attack a batch of volumes; each volume's attack is the one it would get alone.
+
+        Args:
+            network: returns logits ``(B, classes, *spatial)``, or a list or dict of them (see ``as_logits``).
+            image: ``(B, C, *spatial)``, finite, within ``intensity_range``.
+            label: class map ``(B, 1, *spatial)`` (whole numbers), or ``(B, classes, *spatial)``; what the image
+                shows, or with ``targeted=True`` what the network shall answer. ``None``: the network's own
+                prediction of the clean image stands in.
+            intensity_range: stands in for the attack's own, for callers that know the range of a larger volume.
+
+        Raises:
+            TypeError: When ``network`` is no module.
+            ValueError: When image, label or network don't fit together or hold impossible values; the message
+                names which.
+        """
+        if not isinstance(network, torch.nn.Module):
+            raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}.")
+        if self.targeted and label is None:
+            raise ValueError("a targeted attack needs label: the map that the network shall answer.")
+        plain: torch.Tensor = convert_to_tensor(image, track_meta=False)
+        self.check_image(plain.shape)
+        check_image_values(plain)
+        device = next((p.device for p in network.parameters()), plain.device)
+        plain = plain.detach().to(device, torch.float32)
+        low, width = self._range(plain, intensity_range or self.intensity_range)
+        label = None if label is None else self._check_label(label, plain).to(device)
+
+        cuda = [device] if device.type == "cuda" else []
+        # An evaluator calls this under no-grad, a trainer under autocast.
+        with (
+            torch.random.fork_rng(devices=cuda),
+            torch.enable_grad(),
+            torch.autocast(device.type, enabled=False),
+            frozen(network),
+        ):
+            torch.manual_seed(self.seed)
+            objective = Objective(
+                network,
+                self.loss,
+                label,
+                plain,
+                low=low,
+                width=width,
+                targeted=self.targeted,
+                amp=None if self.amp is None else getattr(torch, self.amp),
+            )
+            result = self._generate(objective, (plain - low) / width)
+        adversarial = (result.adversarial.detach().clamp(0, 1) * width + low).to(image.device)
+        adversarial = convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
+        return AttackResult(adversarial, result.tables, result.losses, result.steps)
+
+    def check_image(self, shape: Sequence[int]) -> None:
+        """
+        Refuse image (or window) shapes that the attack can't work on.
+
+        Args:
+            shape: ``(B, C, *spatial)``.
+
+        Raises:
+            ValueError: When it is not a batch of 2-D or 3-D images.
+        """
+        if len(shape) not in (4, 5):
+            raise ValueError(f"image must be (B, C, H, W, D) or (B, C, H, W), got shape {tuple(shape)}.")
+
+    @abstractmethod
+    def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
+        """
+        The attack proper.
+
+        Args:
+            objective: gives losses of an adversarial image in [0, 1].
+            image: clean image ``(B, C, *spatial)`` in [0, 1], float32, on the network's device.
+
+        Returns:
+            the result with ``adversarial`` on the scale of ``image``.
+        """
+
+    @staticmethod
+    def _range(image: torch.Tensor, intensity_range: Sequence[float] | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Lowest value and width of each volume's range, shaped to broadcast; a constant volume has width 1."""
+        shape = (-1, *[1] * (image.ndim - 1))
+        lowest, highest = image.flatten(1).amin(1), image.flatten(1).amax(1)
+        if intensity_range is None:
+            width = highest - lowest
+            return lowest.reshape(shape), torch.where(width > 0, width, 1.0).reshape(shape)
+        low, high = intensity_range
+        slack = _RANGE_TOLERANCE * (high - low)
+        if lowest.min() < low - slack or highest.max() > high + slack:
+            raise ValueError(
+                f"image has values in [{float(lowest.min()):.4g}, {float(highest.max()):.4g}], outside "
+                f"intensity_range=({low:g}, {high:g}); give the range of your preprocessing, or None for each "
+                "volume's own."
+            )
+        return torch.full_like(lowest, low).reshape(shape), torch.full_like(lowest, high - low).reshape(shape)
+
+    @staticmethod
+    def _check_label(label: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        plain: torch.Tensor = convert_to_tensor(label, track_meta=False)
+        if plain.ndim != image.ndim or plain.shape[0] != image.shape[0] or plain.shape[2:] != image.shape[2:]:
+            raise ValueError(
+                f"label of shape {tuple(plain.shape)} does not fit an image of {tuple(image.shape)}: batch and spatial "
+                "axes must be the same, with one channel (class map) or one per class."
+            )
+        if plain.is_floating_point() and not torch.equal(plain, plain.round()):  # also catches NaN
+            raise ValueError("label must hold whole numbers; resample label maps with mode='nearest'.")
+        if plain.min() < 0:
+            raise ValueError(f"label holds {int(plain.min())}; classes start at 0.")
+        return plain.detach().long()

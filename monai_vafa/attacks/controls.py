@@ -1,0 +1,68 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Controls: what VAFA's ingredients do by themselves, without looking at the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from monai_vafa.frequency import block_sides, quantize_image
+
+from .base import Attack, AttackResult
+from .objective import Objective
+from .slices import rescale_slices
+
+__all__ = ["QuantizeOnly", "RescaleOnly"]
+
+
+class _Control(Attack):
+    """A change that asks no network, so it has no loss."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(loss=_no_loss, **kwargs)
+
+
+def _no_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    raise RuntimeError("a control asks the network nothing")
+
+
+class QuantizeOnly(_Control):
+    """
+    Quantise every DCT coefficient with one and the same step: compression, no attack.
+
+    Args:
+        q: quantisation step, 1 = one gray value of 255; take the ``q_max`` of the attack it stands beside.
+        block_size: block side in voxels, an int or one per axis.
+        kwargs: ``intensity_range``, see :class:`Attack`.
+
+    Raises:
+        ValueError: When ``q`` is not above 0.
+    """
+
+    def __init__(self, *, q: float = 20.0, block_size: int | Sequence[int] = 32, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if q <= 0:
+            raise ValueError(f"q={q} must be above 0.")
+        self.q = float(q)
+        self.block_size = block_size
+
+    def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
+        return AttackResult(quantize_image(image, self.q, block_sides(self.block_size, image.ndim - 2)))
+
+
+class RescaleOnly(_Control):
+    """
+    Stretch every axial slice of the window to [0, 1], as the released VAFA code does: no quantisation, no attack.
+
+    Args:
+        kwargs: ``intensity_range``, see :class:`Attack`.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
+        return AttackResult(rescale_slices(image))

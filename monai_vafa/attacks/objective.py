@@ -1,0 +1,151 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an attack asks of a network: the loss of each volume, and whether it is fooled already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+
+__all__ = ["Objective", "as_logits", "predicted_labels"]
+
+# Gradients of a mean over millions of voxels underflow in float16; only their direction counts.
+_FLOAT16_SCALE = 2.0**14
+
+
+def as_logits(output: Any) -> torch.Tensor:
+    """
+    The full-resolution logits of whatever a segmentation network returns.
+
+    Args:
+        output: a tensor; a list or tuple, whose first entry is the full resolution (deep supervision); or a dict
+            with the key ``"pred"``, ``"logits"`` or ``"out"``, or with one entry only.
+
+    Raises:
+        TypeError: When there is no telling which part the logits are.
+    """
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, Mapping):
+        named = [key for key in ("pred", "logits", "out") if key in output]
+        if named or len(output) == 1:
+            return as_logits(output[(named or list(output))[0]])
+        raise TypeError(f"the network returns a dict with keys {sorted(map(str, output))}; name its logits 'pred'.")
+    if isinstance(output, Sequence) and len(output) > 0:
+        return as_logits(output[0])
+    raise TypeError(f"the network must return logits (tensor, list or dict of tensors), got {type(output).__name__}.")
+
+
+def predicted_labels(logits: torch.Tensor) -> torch.Tensor:
+    """
+    Label map of logits: the largest channel; for a single channel, where it is positive.
+
+    Args:
+        logits: ``(B, C, *spatial)``.
+
+    Returns:
+        ``(B, 1, *spatial)``, int64.
+    """
+    return logits.argmax(dim=1, keepdim=True) if logits.shape[1] > 1 else (logits > 0).long()
+
+
+class Objective:
+    """
+    Loss of a frozen network on a batch, one value per volume, so that no volume's attack feels its neighbours.
+
+    Args:
+        network: called with ``(B, C, *spatial)`` in the image's own units.
+        loss: ``loss(logits, label)`` of a batch of one, returning a scalar.
+        label: ``(B, 1 or channels of the logits, *spatial)``; ``None`` takes the network's prediction of ``clean``.
+        clean: the clean image, in its own units.
+        low: value that 0 stands for, broadcast against ``clean``.
+        width: what 1 is above ``low``, likewise.
+        targeted: whether ``label`` is what the network shall say, rather than what it shall not.
+        amp: autocast dtype of the forward pass, or ``None``.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        label: torch.Tensor | None,
+        clean: torch.Tensor,
+        *,
+        low: torch.Tensor,
+        width: torch.Tensor,
+        targeted: bool = False,
+        amp: torch.dtype | None = None,
+    ) -> None:
+        self.network = network
+        self.loss = loss
+        self.targeted = targeted
+        self.amp = amp
+        self.gradient_scale = _FLOAT16_SCALE if amp == torch.float16 else 1.0
+        self._label = label
+        self._clean = clean
+        self._low = low
+        self._width = width
+        self._checked = False
+
+    @cached_property
+    def label(self) -> torch.Tensor:
+        """The label given, or what the network says of the clean image."""
+        if self._label is not None:
+            return self._label
+        with torch.no_grad():
+            return predicted_labels(self.logits(self._clean))
+
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """Float32 logits of an image in its own units."""
+        with torch.autocast(image.device.type, dtype=self.amp, enabled=self.amp is not None):
+            logits = as_logits(self.network(image))
+        return logits.float()
+
+    def __call__(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Segmentation loss, and success, of each volume.
+
+        Args:
+            image: ``(B, C, *spatial)`` in [0, 1], part of the graph that leads to what the attack changes.
+
+        Returns:
+            losses ``(B,)`` with gradient, and ``(B,)`` bool: every voxel is wrong (targeted: as wanted).
+
+        Raises:
+            ValueError: When the logits do not fit image or label, or carry no gradient to the image.
+        """
+        logits = self.logits(image * self._width + self._low)
+        if not self._checked:
+            self._check(logits, image)
+            self._checked = True
+        losses = torch.stack(
+            [self.loss(logits[i : i + 1], self.label[i : i + 1]).reshape(()) for i in range(image.shape[0])]
+        )
+        with torch.no_grad():
+            hit = predicted_labels(logits) == self.label if self.label.shape[1] == 1 else (logits > 0) == self.label
+            success = hit.flatten(1).all(1) if self.targeted else ~hit.flatten(1).any(1)
+        return losses, success
+
+    def _check(self, logits: torch.Tensor, image: torch.Tensor) -> None:
+        if logits.shape[0] != image.shape[0] or logits.shape[2:] != image.shape[2:]:
+            raise ValueError(f"logits of shape {tuple(logits.shape)} do not fit an image of {tuple(image.shape)}.")
+        if not torch.isfinite(logits).all():
+            raise ValueError("the network's logits are not finite on this image; check its weights and amp.")
+        if image.requires_grad and not logits.requires_grad:
+            raise ValueError(
+                "the network passes no gradient to its input, so no gradient attack can work on it: look for argmax, "
+                "detach(), torch.no_grad() or numpy in its forward()."
+            )
+        channels = logits.shape[1]
+        if self.label.shape[1] == 1 and self.label.max() >= max(channels, 2):
+            raise ValueError(
+                f"label holds class {int(self.label.max())}, but the network knows classes 0 to {channels - 1}; "
+                "map the labels to the network's classes."
+            )
+        if self.label.shape[1] not in (1, channels):
+            raise ValueError(
+                f"label has {self.label.shape[1]} channels; give 1 (class map) or {channels} (one per class)."
+            )

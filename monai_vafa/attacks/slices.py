@@ -1,0 +1,27 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Per-slice re-scaling, an ingredient of the released VAFA code that does much of its damage by itself."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["rescale_slices"]
+
+
+def rescale_slices(image: torch.Tensor) -> torch.Tensor:
+    """
+    Stretch each axial slice (last axis) to [0, 1] by its own lowest and highest value.
+
+    As in the authors' released code, except that a constant slice, where that code divides 0 by 0, stays as it is.
+
+    Args:
+        image: ``(B, C, H, W, D)``.
+
+    Returns:
+        same shape, differentiable.
+    """
+    low = image.amin(dim=(2, 3), keepdim=True)
+    width = image.amax(dim=(2, 3), keepdim=True) - low
+    constant = width == 0
+    return torch.where(constant, image, (image - low) / torch.where(constant, 1.0, width))

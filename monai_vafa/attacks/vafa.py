@@ -1,0 +1,186 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Volumetric Adversarial Frequency Attack (VAFA) and its slice-wise form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from monai.losses import DiceCELoss, DiceLoss
+
+from monai_vafa.frequency import block_sides, block_spectrum, quantize, spectrum_to_image
+from monai_vafa.losses import BlockSSIMLoss
+
+from .iterative import IterativeAttack, Perturbation
+from .slices import rescale_slices as stretch_slices
+
+__all__ = ["SliceFrequencyAttack", "VolumetricFrequencyAttack"]
+
+_DICE: dict[str, Any] = {
+    "to_onehot_y": True,
+    "softmax": True,
+    "squared_pred": True,
+    "smooth_nr": 0.0,
+    "smooth_dr": 1e-6,
+}
+# What the two recipes differ in. A q_init of None stands for q_max.
+_RECIPES: dict[str, dict[str, Any]] = {
+    "upstream": {"q_min": 5.0, "q_init": None, "loss": DiceCELoss, "rescale_slices": True, "similarity": "ssim"},
+    "algorithm1": {"q_min": 1.0, "q_init": 1.0, "loss": DiceLoss, "rescale_slices": False, "similarity": "ssim"},
+}
+_SOFTNESS_AT_START = 0.1
+
+
+class VolumetricFrequencyAttack(IterativeAttack):
+    """
+    VAFA: learn, for each block of a volume, the quantisation table of its 3-D DCT that misleads the network most.
+
+    Hanif et al., "Frequency Domain Adversarial Training for Robust Volumetric Medical Segmentation", MICCAI 2023,
+    Eq. 1-2 and Algorithm 1: ``c = DCT(255 x - 128)``, ``x' = (IDCT(soft_round(c / q) q) + 128) / 255``, and
+    ``q <- clip(q + sign(dL/dq), q_min, q_max)`` with ``L = L_seg(M(x'), y) - L_sim(x, x')``. The rounding hardens
+    over the steps (softness 0.1 towards 0). Returned is the image of the last step, made before its table update.
+
+    Two recipes differ, and every ingredient can be set by itself:
+
+    - ``"upstream"``: the authors' released code, with which the published tables were very probably made. Tables
+      start at ``q_max`` with ``q_min=5``; the loss is Dice + cross entropy; and each axial slice of what the network
+      sees (and of the result) is stretched to [0, 1], which does much of the damage where slices have next to no
+      contrast: see the re-scale-only control, and ``rescale_slices=False``.
+    - ``"algorithm1"``: the paper's Algorithm 1 to the letter. Tables start at 1 with ``q_min=1``; soft Dice; no
+      stretching. From 1 the sign steps nearly cancel, so that it changes next to nothing.
+
+    Args:
+        recipe: ``"upstream"`` or ``"algorithm1"``; gives the ingredients left at their default.
+        q_max: upper bound of the tables, 1 = one gray value of 255.
+        q_min: lower bound of the tables, above 0; ``None`` for the recipe's.
+        q_init: where the tables start; ``None`` for the recipe's.
+        step_size: change of a table entry per step.
+        steps: number of steps.
+        block_size: block side in voxels, an int or one per axis. A window whose side is no multiple of it is filled
+            up with its edge values.
+        loss: ``loss(logits, label)`` of a batch of one; ``None`` for the recipe's.
+        similarity: ``"ssim"`` holds the image's blocks similar (:class:`monai_vafa.losses.BlockSSIMLoss`), ``None``
+            has no such term, ``"recipe"`` leaves it to the recipe.
+        rescale_slices: stretch each axial slice to [0, 1]; ``None`` for the recipe's.
+        kwargs: ``targeted``, ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
+
+    Raises:
+        ValueError: When a parameter is out of range or the recipe unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        recipe: str = "upstream",
+        q_max: float = 20.0,
+        q_min: float | None = None,
+        q_init: float | None = None,
+        step_size: float = 1.0,
+        steps: int = 20,
+        block_size: int | Sequence[int] = 32,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        similarity: str | None = "recipe",
+        rescale_slices: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if recipe not in _RECIPES:
+            raise ValueError(f"recipe={recipe!r} must be one of {sorted(_RECIPES)}.")
+        ingredients = _RECIPES[recipe]
+        super().__init__(steps=steps, loss=ingredients["loss"](**_DICE) if loss is None else loss, **kwargs)
+        q_min = ingredients["q_min"] if q_min is None else q_min
+        q_init = ingredients["q_init"] if q_init is None else q_init
+        q_init = q_max if q_init is None else q_init
+        if not 0 < q_min <= q_max:
+            raise ValueError(
+                f"q_min={q_min} and q_max={q_max} must satisfy 0 < q_min <= q_max; recipe {recipe!r} has "
+                f"q_min={ingredients['q_min']:g} unless told otherwise."
+            )
+        if not q_min <= q_init <= q_max:
+            raise ValueError(f"q_init={q_init} must be between q_min={q_min} and q_max={q_max}.")
+        if step_size <= 0:
+            raise ValueError(f"step_size={step_size} must be above 0.")
+        similarity = ingredients["similarity"] if similarity == "recipe" else similarity
+        if similarity not in ("ssim", None):
+            raise ValueError(f"similarity={similarity!r} must be 'ssim', None or 'recipe'.")
+        self.recipe = recipe
+        self.q_max = float(q_max)
+        self.q_min = float(q_min)
+        self.q_init = float(q_init)
+        self.step_size = float(step_size)
+        self.block_size = block_size
+        self.similarity = similarity
+        self.rescale_slices = ingredients["rescale_slices"] if rescale_slices is None else rescale_slices
+
+    def check_image(self, shape: Sequence[int]) -> None:
+        """
+        Refuse images (or windows) that are not 3-D or smaller than a block.
+
+        Args:
+            shape: ``(B, C, H, W, D)``.
+
+        Raises:
+            ValueError: When the shape does not fit; names the block.
+        """
+        if len(shape) != 5:
+            raise ValueError(f"{type(self).__name__} takes volumes (B, C, H, W, D), got shape {tuple(shape)}.")
+        sides = self._sides
+        if any(side > length for side, length in zip(sides, shape[2:], strict=True)):
+            raise ValueError(
+                f"block_size={sides} is larger than the window {tuple(shape[2:])}: use smaller blocks or larger windows"
+            )
+
+    @property
+    def _sides(self) -> tuple[int, ...]:
+        return block_sides(self.block_size, 3)
+
+    def _perturbation(self, image: torch.Tensor) -> Perturbation:
+        return _TablePerturbation(self, image)
+
+    def _tables(self, perturbation: Perturbation) -> torch.Tensor:
+        return perturbation.variable
+
+
+class SliceFrequencyAttack(VolumetricFrequencyAttack):
+    """
+    VAFA-2D: the same with a 2-D DCT on every axial slice by itself (the paper's 2-D baseline, after AdvDrop).
+
+    The released 2-D code has no similarity term, so the default here is none.
+
+    Args:
+        block_size: block side in voxels within a slice, an int or one per in-plane axis.
+        similarity: see :class:`VolumetricFrequencyAttack`.
+        kwargs: see :class:`VolumetricFrequencyAttack`. ``tables`` of the result are ``(B, C, N, *block, 1)``.
+    """
+
+    def __init__(self, *, block_size: int | Sequence[int] = 32, similarity: str | None = None, **kwargs: Any) -> None:
+        super().__init__(block_size=block_size, similarity=similarity, **kwargs)
+
+    @property
+    def _sides(self) -> tuple[int, ...]:
+        return (*block_sides(self.block_size, 2), 1)
+
+
+class _TablePerturbation(Perturbation):
+    """Tables of one run (lines 3-11 of Algorithm 1)."""
+
+    def __init__(self, attack: VolumetricFrequencyAttack, clean: torch.Tensor) -> None:
+        self._attack = attack
+        self._clean = clean
+        self._spectrum = block_spectrum(clean, attack._sides)
+        self._similarity = BlockSSIMLoss(attack._sides, reduction="none") if attack.similarity == "ssim" else None
+        self.variable = torch.full_like(self._spectrum, attack.q_init)
+
+    def image(self, step: int) -> torch.Tensor:
+        softness = _SOFTNESS_AT_START * (1 - step / self._attack.steps)
+        image = spectrum_to_image(quantize(self._spectrum, self.variable, softness), self._clean.shape[2:])
+        return stretch_slices(image) if self._attack.rescale_slices else image
+
+    def dissimilarity(self, image: torch.Tensor) -> torch.Tensor | float:
+        return 0.0 if self._similarity is None else self._similarity(image, self._clean)
+
+    def ascend(self, gradient: torch.Tensor, active: torch.Tensor) -> None:
+        attack = self._attack
+        moved = (self.variable + attack.step_size * gradient.sign()).clamp(attack.q_min, attack.q_max)
+        self.variable = torch.where(active.reshape(-1, *[1] * (moved.ndim - 1)), moved, self.variable)

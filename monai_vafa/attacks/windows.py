@@ -1,0 +1,115 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Attack volumes of any size, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from monai.data.utils import dense_patch_slices
+from monai.utils import convert_to_dst_type, convert_to_tensor, fall_back_tuple
+from tqdm.auto import tqdm
+
+from .base import Attack, check_image_values
+
+__all__ = ["SlidingWindowAttack"]
+
+
+class SlidingWindowAttack:
+    """
+    Runs an attack on each window of a volume and puts the adversarial windows together.
+
+    In the shape of :class:`monai.inferers.SlidingWindowInferer`. By default the windows are those of the authors'
+    code: side by side, the last one along an axis flush with the border; where windows overlap, the later one
+    counts. A volume smaller than the window is padded as MONAI's inferer pads it, and cropped again. Beside the
+    volume and its result, memory holds one batch of windows.
+
+    Args:
+        roi_size: window size in voxels, an int or one per axis; non-positive entries take the volume's side.
+        sw_batch_size: number of windows attacked at a time.
+        overlap: share of a window that the next one covers again, in [0, 1).
+        progress: show a progress bar over the windows.
+
+    Raises:
+        ValueError: When ``sw_batch_size`` or ``overlap`` is out of range.
+    """
+
+    def __init__(
+        self, roi_size: Sequence[int] | int, sw_batch_size: int = 1, overlap: float = 0.0, progress: bool = False
+    ) -> None:
+        if sw_batch_size < 1:
+            raise ValueError(f"sw_batch_size={sw_batch_size} must be 1 or more.")
+        if not 0 <= overlap < 1:
+            raise ValueError(f"overlap={overlap} must be in [0, 1).")
+        self.roi_size = roi_size
+        self.sw_batch_size = sw_batch_size
+        self.overlap = overlap
+        self.progress = progress
+
+    def __call__(
+        self, attack: Attack, network: torch.nn.Module, image: torch.Tensor, label: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """
+        Attack a batch of volumes.
+
+        Args:
+            attack: any attack of this package.
+            network: see :meth:`Attack.run`.
+            image: ``(B, C, *spatial)``, any spatial size.
+            label: ``(B, 1 or classes, *spatial)`` or ``None``, see :meth:`Attack.run`.
+
+        Returns:
+            adversarial volumes, like ``image`` in shape, type and units.
+
+        Raises:
+            ValueError: When image, label, window and attack don't fit together.
+        """
+        volume: torch.Tensor = convert_to_tensor(image, track_meta=False)
+        roi_size = fall_back_tuple(self.roi_size, volume.shape[2:])
+        attack.check_image((1, volume.shape[1], *roi_size))
+        check_image_values(volume)
+        if label is not None and label.shape[2:] != volume.shape[2:]:
+            raise ValueError(f"label of {tuple(label.shape)} does not fit an image of {tuple(volume.shape)}.")
+        labels = None if label is None else convert_to_tensor(label, track_meta=False)
+        adversarial = torch.empty_like(volume, dtype=torch.float32)
+        for i in range(volume.shape[0]):
+            adversarial[i] = self._attack_one(
+                attack, network, volume[i : i + 1].float(), None if labels is None else labels[i : i + 1], roi_size
+            )
+        return convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
+
+    def _attack_one(
+        self,
+        attack: Attack,
+        network: torch.nn.Module,
+        volume: torch.Tensor,
+        label: torch.Tensor | None,
+        roi_size: tuple[int, ...],
+    ) -> torch.Tensor:
+        # Windows of one volume share its range, not each its own.
+        low, high = attack.intensity_range or (float(volume.min()), float(volume.max()))
+        intensity_range = (low, high) if high > low else (low, low + 1.0)
+        missing = [max(r - s, 0) for r, s in zip(roi_size, volume.shape[2:], strict=True)]
+        padding = [p for m in reversed(missing) for p in (m // 2, m - m // 2)]
+        padded = F.pad(volume, padding, value=min(max(0.0, low), high))
+        padded_label = None if label is None else F.pad(label, padding)
+        interval = [max(int(r * (1 - self.overlap)), 1) for r in roi_size]
+        everything = (slice(None), slice(None))
+        windows = [everything + window for window in dense_patch_slices(padded.shape[2:], roi_size, interval)]
+        adversarial = padded.clone()
+        with tqdm(total=len(windows), desc=f"{type(attack).__name__} windows", disable=not self.progress) as bar:
+            for start in range(0, len(windows), self.sw_batch_size):
+                batch = windows[start : start + self.sw_batch_size]
+                attacked = attack.run(
+                    network,
+                    torch.cat([padded[w] for w in batch]),
+                    None if padded_label is None else torch.cat([padded_label[w] for w in batch]),
+                    intensity_range=intensity_range,
+                ).adversarial
+                for window, result in zip(batch, attacked, strict=True):
+                    adversarial[window] = result
+                bar.update(len(batch))
+        inside = tuple(slice(m // 2, m // 2 + s) for m, s in zip(missing, volume.shape[2:], strict=True))
+        return adversarial[everything + inside][0]

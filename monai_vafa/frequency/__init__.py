@@ -1,0 +1,23 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Pure tensor maths: blocks, cosine transform, quantisation. No model, no state."""
+
+from __future__ import annotations
+
+from .blocks import block_sides, merge_blocks, split_blocks
+from .dct import dct, idct
+from .quantization import quantize, soft_round
+from .spectrum import block_spectrum, quantize_image, spectrum_to_image
+
+__all__ = [
+    "block_sides",
+    "block_spectrum",
+    "dct",
+    "idct",
+    "merge_blocks",
+    "quantize",
+    "quantize_image",
+    "soft_round",
+    "spectrum_to_image",
+    "split_blocks",
+]

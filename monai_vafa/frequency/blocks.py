@@ -1,0 +1,84 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Cut volumes into equal blocks and put them together again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["block_sides", "merge_blocks", "split_blocks"]
+
+
+def block_sides(block_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
+    """
+    The block's side along each spatial axis.
+
+    Args:
+        block_size: one side for all axes, or one per axis, in voxels.
+        spatial_dims: number of spatial axes.
+
+    Raises:
+        ValueError: When a side is below 1 or not a whole number, or their count is not ``spatial_dims``.
+    """
+    sides = (block_size,) * spatial_dims if isinstance(block_size, int) else tuple(block_size)
+    if len(sides) != spatial_dims:
+        raise ValueError(f"block_size={block_size} must be an int or have {spatial_dims} sides, one per spatial axis.")
+    if any(int(s) != s or s < 1 for s in sides):
+        raise ValueError(f"block_size={block_size} must be whole numbers of voxels, 1 or more.")
+    return tuple(int(s) for s in sides)
+
+
+def split_blocks(volume: torch.Tensor, block_size: int | Sequence[int]) -> torch.Tensor:
+    """
+    Cut a volume into blocks; where a side is no multiple of the block's, edge values fill it up at the far end.
+
+    Args:
+        volume: ``(B, C, *spatial)`` with 1 to 3 spatial axes.
+        block_size: block side in voxels, an int or one per axis.
+
+    Returns:
+        ``(B, C, N, *block)``, blocks in row-major order.
+    """
+    spatial = volume.shape[2:]
+    sides = block_sides(block_size, len(spatial))
+    missing = [-length % side for length, side in zip(spatial, sides, strict=True)]
+    if any(missing):
+        volume = F.pad(volume, [p for m in reversed(missing) for p in (0, m)], mode="replicate")
+    counts = [length // side for length, side in zip(volume.shape[2:], sides, strict=True)]
+    grid = [n for pair in zip(counts, sides, strict=True) for n in pair]
+    dims = len(sides)
+    order = [0, 1, *range(2, 2 + 2 * dims, 2), *range(3, 2 + 2 * dims, 2)]
+    return volume.reshape(*volume.shape[:2], *grid).permute(order).reshape(*volume.shape[:2], prod(counts), *sides)
+
+
+def merge_blocks(blocks: torch.Tensor, spatial_shape: Sequence[int]) -> torch.Tensor:
+    """
+    Undo :func:`split_blocks`: put blocks together and crop what had been filled up.
+
+    Args:
+        blocks: ``(B, C, N, *block)``.
+        spatial_shape: spatial shape of the volume that was split.
+
+    Returns:
+        ``(B, C, *spatial_shape)``.
+
+    Raises:
+        ValueError: When the number of blocks does not fit ``spatial_shape``.
+    """
+    sides = blocks.shape[3:]
+    dims = len(sides)
+    counts = [-(-length // side) for length, side in zip(spatial_shape, sides, strict=True)]
+    if prod(counts) != blocks.shape[2]:
+        raise ValueError(
+            f"{blocks.shape[2]} blocks of {tuple(sides)} do not make up spatial_shape={tuple(spatial_shape)}, "
+            f"which takes {prod(counts)}."
+        )
+    order = [0, 1, *(2 + i + j * dims for i in range(dims) for j in (0, 1))]
+    whole = [c * s for c, s in zip(counts, sides, strict=True)]
+    volume = blocks.reshape(*blocks.shape[:2], *counts, *sides).permute(order).reshape(*blocks.shape[:2], *whole)
+    inside = (slice(None), slice(None)) + tuple(slice(0, length) for length in spatial_shape)
+    return volume[inside]

@@ -1,0 +1,9 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Losses that MONAI lacks."""
+
+from __future__ import annotations
+
+from .structural_similarity import BlockSSIMLoss
+
+__all__ = ["BlockSSIMLoss"]

@@ -1,0 +1,139 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Perceptual distance between volumes."""
+
+from __future__ import annotations
+
+import warnings
+from os import PathLike
+from pathlib import Path
+
+import lpips
+import torch
+from monai.metrics.regression import RegressionMetric
+from monai.utils import MetricReduction, convert_data_type
+
+from monai_vafa.metrics.trunk import TrunkUnavailable, find_trunk
+
+__all__ = ["LPIPSMetric", "TrunkUnavailable"]
+
+# The least side for which AlexNet's second pooling still has something to pool.
+_MIN_SIDE = 31
+
+
+class LPIPSMetric(RegressionMetric):
+    """Learned perceptual image patch similarity (LPIPS) of volumes, slice by slice.
+
+    As in Hanif et al., "Frequency Domain Adversarial Training for Robust Volumetric Medical Segmentation"
+    (MICCAI 2023): the AlexNet variant of LPIPS (Zhang et al., CVPR 2018; heads of version 0.1) compares every slice
+    along the last axis by itself, as an image of three equal channels scaled to [-1, 1], and the mean over slices is
+    taken. Of a volume with several channels each is compared by itself, and their mean is taken.
+
+    The value is a distance: 0 for identical volumes, larger for less similar ones. Papers print it as the similarity
+    ``100 * (1 - LPIPS)``, in percent.
+
+    Args:
+        reduction: how to reduce the values of several volumes in :py:meth:`aggregate`, one of ``"none"``, ``"mean"``,
+            ``"sum"``, ``"mean_batch"``, ``"sum_batch"``, ``"mean_channel"``, ``"sum_channel"``.
+        get_not_nans: whether :py:meth:`aggregate` returns ``(metric, not_nans)``.
+        trunk: file with a torchvision AlexNet state dict (``.pth``), read without running code from it. ``None`` looks
+            in this package's cache, then among torch hub's checkpoints, then tries torchvision's download.
+        batch_size: number of slices that go through the network at a time.
+        device: where to compute; ``None`` computes where ``y_pred`` is.
+
+    Raises:
+        FileNotFoundError: when ``trunk`` is given and is not a file.
+        TrunkUnavailable: when no trunk can be found or downloaded.
+        ValueError: when ``batch_size`` is not positive, or when tensors of the trunk are missing or of wrong shape.
+
+    Example::
+
+        metric = LPIPSMetric()
+        metric(y_pred=adversarial, y=clean)  # two tensors (B, C, H, W, D) with values in [0, 1]
+        similarity = 100 * (1 - metric.aggregate().item())
+        metric.reset()
+    """
+
+    def __init__(
+        self,
+        reduction: MetricReduction | str = MetricReduction.MEAN,
+        get_not_nans: bool = False,
+        *,
+        trunk: str | PathLike[str] | None = None,
+        batch_size: int = 16,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__(reduction=reduction, get_not_nans=get_not_nans)
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.batch_size = batch_size
+        self.device = torch.device(device) if device is not None else None
+        self.net = _build_network(find_trunk(trunk))
+
+    def _compute_metric(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Compare volumes.
+
+        Args:
+            y_pred: volumes (B, C, H, W, D) or images (B, C, H, W), which count as one slice; values in [0, 1], finite.
+            y: reference of the same shape and range.
+
+        Returns:
+            Distance of each volume, float32, (B, 1), on the device of ``y_pred``.
+
+        Raises:
+            ValueError: when the inputs have another number of dimensions, are empty, are smaller than 31 along H or W,
+                or have values that are not finite.
+        """
+        if y_pred.ndim not in (4, 5):
+            raise ValueError(f"y_pred and y must be (B, C, H, W) or (B, C, H, W, D), got {y_pred.ndim} dimensions")
+        if y_pred.numel() == 0:
+            raise ValueError(f"y_pred and y must not be empty, got shape {tuple(y_pred.shape)}")
+        if min(y_pred.shape[2:4]) < _MIN_SIDE:
+            height, width = y_pred.shape[2:4]
+            raise ValueError(f"AlexNet needs slices of at least {_MIN_SIDE} x {_MIN_SIDE}, got {height} x {width}")
+        for name, value in (("y_pred", y_pred), ("y", y)):
+            if not torch.isfinite(value).all():
+                raise ValueError(f"{name} must be finite, but has NaN or infinite values")
+
+        device = self.device or y_pred.device
+        self.net.to(device)
+        chunks = zip(_slices(y_pred).split(self.batch_size), _slices(y).split(self.batch_size), strict=True)
+        # Autocast would have AlexNet's convolutions run in half precision.
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            distances = [
+                self.net(*(part.to(device, torch.float32).expand(-1, 3, -1, -1) for part in pair), normalize=True)
+                for pair in chunks
+            ]
+        return torch.cat(distances).view(y_pred.shape[0], -1).mean(dim=1, keepdim=True).to(y_pred.device)
+
+
+def _slices(volumes: torch.Tensor) -> torch.Tensor:
+    """Lay the slices of volumes (B, C, H, W[, D]) out as single-channel images (B * C * D, 1, H, W)."""
+    plain = convert_data_type(volumes, torch.Tensor)[0]
+    if plain.ndim == 5:
+        plain = plain.movedim(-1, 2)
+    return plain.reshape(-1, 1, *plain.shape[-2:])
+
+
+def _build_network(trunk: Path) -> torch.nn.Module:
+    """Build AlexNet LPIPS with the convolutions from a torchvision AlexNet state dict."""
+    # The library draws random trunk weights first; that must not move the caller's random numbers.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # The library calls torchvision by its old `pretrained` argument.
+        warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
+        net: torch.nn.Module = lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
+    given = torch.load(trunk, map_location="cpu", weights_only=True)
+    alexnet = net.get_submodule("net")
+    loaded, bad = {}, []
+    for key, tensor in alexnet.state_dict().items():
+        # `sliceK.N.weight` of the library is `features.N.weight` of torchvision.
+        source = f"features.{key.partition('.')[2]}"
+        value = given.get(source) if isinstance(given, dict) else None
+        if value is None or value.shape != tensor.shape:
+            bad.append(source)
+        else:
+            loaded[key] = value
+    if bad:
+        raise ValueError(f"{trunk} is not a torchvision AlexNet: missing or of wrong shape are {', '.join(bad)}")
+    alexnet.load_state_dict(loaded)
+    return net.eval().requires_grad_(False)

