@@ -173,6 +173,12 @@ class Attack(ABC):
         if len(shape) not in (4, 5):
             raise ValueError(f"image must be (B, C, H, W, D) or (B, C, H, W), got shape {tuple(shape)}.")
 
+    @property
+    def threat_model(self) -> str:
+        """One line for reports: what the attacker knows, wants and may change."""
+        goal = "a given answer" if self.targeted else "any wrong answer"
+        return f"white box (weights, gradients and the labels of each window are known), aims at {goal}"
+
     @abstractmethod
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         """

@@ -24,6 +24,10 @@ class _Control(Attack):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(loss=_no_loss, **kwargs)
 
+    @property
+    def threat_model(self) -> str:
+        return "none: a control that never looks at the network"
+
 
 def _no_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     raise RuntimeError("a control asks the network nothing")

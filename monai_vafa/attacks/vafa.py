@@ -132,6 +132,13 @@ class VolumetricFrequencyAttack(IterativeAttack):
             )
 
     @property
+    def threat_model(self) -> str:
+        bound = f"DCT coefficients of {'x'.join(map(str, self._sides))} blocks rounded in steps of {self.q_min:g} to "
+        bound += f"{self.q_max:g} (of 255)"
+        stretched = ", then every axial slice stretched to the full range" if self.rescale_slices else ""
+        return f"{super().threat_model}; may change: {bound}{stretched}; no bound on L-inf"
+
+    @property
     def _sides(self) -> tuple[int, ...]:
         return block_sides(self.block_size, 3)
 

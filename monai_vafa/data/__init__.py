@@ -5,5 +5,6 @@
 from __future__ import annotations
 
 from .demo import DEMO_CLASSES, demo_cohort
+from .public import ACDC_CLASSES, SYNAPSE_CLASSES, acdc_datalist, synapse_datalist
 
-__all__ = ["DEMO_CLASSES", "demo_cohort"]
+__all__ = ["ACDC_CLASSES", "DEMO_CLASSES", "SYNAPSE_CLASSES", "acdc_datalist", "demo_cohort", "synapse_datalist"]

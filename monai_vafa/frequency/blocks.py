@@ -80,5 +80,5 @@ def merge_blocks(blocks: torch.Tensor, spatial_shape: Sequence[int]) -> torch.Te
     order = [0, 1, *(2 + i + j * dims for i in range(dims) for j in (0, 1))]
     whole = [c * s for c, s in zip(counts, sides, strict=True)]
     volume = blocks.reshape(*blocks.shape[:2], *counts, *sides).permute(order).reshape(*blocks.shape[:2], *whole)
-    inside = (slice(None), slice(None)) + tuple(slice(0, length) for length in spatial_shape)
+    inside = (slice(None), slice(None), *(slice(0, length) for length in spatial_shape))
     return volume[inside]

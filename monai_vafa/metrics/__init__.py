@@ -1,10 +1,19 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics for adversarial volumes."""
+"""Metrics that MONAI lacks."""
 
 from __future__ import annotations
 
-from .lpips import LPIPSMetric
+from .distortion import changed_voxel_rate, linf_distance, rmse_distance
+from .lpips import LPIPSMetric, lpips_if_available
 from .trunk import TrunkUnavailable, fetch_trunk
 
-__all__ = ["LPIPSMetric", "TrunkUnavailable", "fetch_trunk"]
+__all__ = [
+    "LPIPSMetric",
+    "TrunkUnavailable",
+    "changed_voxel_rate",
+    "fetch_trunk",
+    "linf_distance",
+    "lpips_if_available",
+    "rmse_distance",
+]

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import lpips
 import torch
@@ -15,7 +17,9 @@ from monai.utils import MetricReduction, convert_data_type
 
 from monai_vafa.metrics.trunk import TrunkUnavailable, find_trunk
 
-__all__ = ["LPIPSMetric", "TrunkUnavailable"]
+__all__ = ["LPIPSMetric", "lpips_if_available"]
+
+logger = logging.getLogger(__name__)
 
 # The least side for which AlexNet's second pooling still has something to pool.
 _MIN_SIDE = 31
@@ -105,6 +109,19 @@ class LPIPSMetric(RegressionMetric):
                 for pair in chunks
             ]
         return torch.cat(distances).view(y_pred.shape[0], -1).mean(dim=1, keepdim=True).to(y_pred.device)
+
+
+def lpips_if_available(**kwargs: Any) -> LPIPSMetric | None:
+    """:class:`LPIPSMetric`, or, where its trunk can't be had, ``None`` and one warning that says how to get it.
+
+    Args:
+        kwargs: see :class:`LPIPSMetric`.
+    """
+    try:
+        return LPIPSMetric(**kwargs)
+    except TrunkUnavailable as error:
+        logger.warning("LPIPS will not be measured: %s", error)
+        return None
 
 
 def _slices(volumes: torch.Tensor) -> torch.Tensor:

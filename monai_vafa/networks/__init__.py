@@ -1,0 +1,9 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Networks and their checkpoints."""
+
+from __future__ import annotations
+
+from .checkpoint import load_checkpoint
+
+__all__ = ["load_checkpoint"]
