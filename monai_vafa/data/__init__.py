@@ -4,7 +4,17 @@
 
 from __future__ import annotations
 
+from .datalist import datalist_class_names, datalist_description
 from .demo import DEMO_CLASSES, demo_cohort
 from .public import ACDC_CLASSES, SYNAPSE_CLASSES, acdc_datalist, synapse_datalist
 
-__all__ = ["ACDC_CLASSES", "DEMO_CLASSES", "SYNAPSE_CLASSES", "acdc_datalist", "demo_cohort", "synapse_datalist"]
+__all__ = [
+    "ACDC_CLASSES",
+    "DEMO_CLASSES",
+    "SYNAPSE_CLASSES",
+    "acdc_datalist",
+    "datalist_class_names",
+    "datalist_description",
+    "demo_cohort",
+    "synapse_datalist",
+]

@@ -17,15 +17,15 @@ import torch
 from monai.data import Dataset
 from monai.inferers import Inferer
 from monai.metrics import CumulativeIterationMetric
-from monai.networks import one_hot
 
 import monai_vafa
 from monai_vafa.attacks import Attack, SlidingWindowAttack
 from monai_vafa.attacks.objective import as_logits, predicted_labels
-from monai_vafa.metrics import changed_voxel_rate, linf_distance, rmse_distance
+from monai_vafa.metrics import changed_voxel_rate
 
 from .describe import describe
 from .results import ResultFolder
+from .scoring import nan_mean, segmentation_scores, visibility_scores
 from .summary import summarize
 
 __all__ = ["CLEAN", "AttackEvaluation"]
@@ -192,13 +192,17 @@ class AttackEvaluation:
             in_units = adversarial[0] if self.to_file_units is None else self.to_file_units(adversarial[0])
             self.results.write_volume("adversarial", case, name, in_units.float().cpu().numpy(), affine)
             self.results.write_volume("predictions", case, name, prediction[0].byte().cpu().numpy(), affine)
-            per_class = self._segmentation_scores(prediction, label)
-            scores: dict[str, float | None] = {key: _mean(values) for key, values in per_class.items()}
-            scores.update(self._visibility_scores(adversarial, image))
-            scores["changed_voxel_rate"] = float(changed_voxel_rate(prediction, clean_labels))
-            steps = getattr(self.attacks.get(name), "steps", 0)
+            per_class = segmentation_scores(self.segmentation_metrics, prediction, label, len(self.class_names))
             self.results.add(
-                {"case": case, "attack": name, **scores, "steps": steps, "seconds": seconds},
+                {
+                    "case": case,
+                    "attack": name,
+                    **{key: nan_mean(values) for key, values in per_class.items()},
+                    **visibility_scores(self.visibility_metrics, adversarial, image, self.intensity_range),
+                    "changed_voxel_rate": float(changed_voxel_rate(prediction, clean_labels)),
+                    "steps": getattr(self.attacks.get(name), "steps", 0),
+                    "seconds": seconds,
+                },
                 [
                     {"case": case, "attack": name, "class": cls, **{key: per_class[key][i] for key in per_class}}
                     for i, cls in enumerate(self.class_names)
@@ -215,25 +219,6 @@ class AttackEvaluation:
                 f"{', '.join(self.class_names)}."
             )
         return predicted_labels(logits)
-
-    def _segmentation_scores(self, prediction: torch.Tensor, label: torch.Tensor) -> dict[str, list[float]]:
-        classes = len(self.class_names)
-        if label.min() < 0 or label.max() >= classes:
-            raise ValueError(f"label holds class {int(label.max())}, but the network knows 0 to {classes - 1}.")
-        pair = {"y_pred": one_hot(prediction, classes), "y": one_hot(label, classes)}
-        return {key: _values(metric, pair) for key, metric in self.segmentation_metrics.items()}
-
-    def _visibility_scores(self, adversarial: torch.Tensor, image: torch.Tensor) -> dict[str, float | None]:
-        low, high = self.intensity_range or (float(image.min()), float(image.max()))
-        width = (high - low) or 1.0
-        pair = {"y_pred": (adversarial - low) / width, "y": (image - low) / width}
-        scores: dict[str, float | None] = {
-            key: None if metric is None else _mean(_values(metric, pair))
-            for key, metric in self.visibility_metrics.items()
-        }
-        scores["linf"] = float(linf_distance(pair["y_pred"], pair["y"]))
-        scores["rmse"] = float(rmse_distance(pair["y_pred"], pair["y"]))
-        return scores
 
     def _write_summary(self, status: str) -> None:
         cases, metrics = self.results.rows()
@@ -259,17 +244,6 @@ def _case_names(paths: Sequence[str | os.PathLike]) -> list[str]:
             "dataset has cases of the same file and folder name; results of one would replace the other's."
         )
     return stems
-
-
-def _values(metric: CumulativeIterationMetric, pair: Mapping[str, torch.Tensor]) -> list[float]:
-    """Values of one volume, NaN where the metric is undefined (a class absent, an empty prediction's distance)."""
-    values = torch.as_tensor(metric(**pair)).flatten().float()
-    metric.reset()
-    return [float(v) if torch.isfinite(v) else float("nan") for v in values]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(torch.tensor(values).nanmean())
 
 
 def _sha256(path: str | os.PathLike) -> str:

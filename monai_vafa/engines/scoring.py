@@ -1,0 +1,78 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of one case: how much broke, and how visible the change is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from monai.metrics import CumulativeIterationMetric
+from monai.networks import one_hot
+
+from monai_vafa.metrics import linf_distance, rmse_distance
+
+__all__ = ["nan_mean", "segmentation_scores", "visibility_scores"]
+
+_DISTANCES = {"linf": linf_distance, "rmse": rmse_distance}
+
+
+def segmentation_scores(
+    metrics: Mapping[str, CumulativeIterationMetric], prediction: torch.Tensor, label: torch.Tensor, num_classes: int
+) -> dict[str, list[float]]:
+    """
+    Value of each metric for each class; NaN where it is undefined (class absent from the label, or not predicted
+    where the metric is a distance).
+
+    Args:
+        metrics: name -> metric of one-hot ``(y_pred, y)`` that gives a value per class.
+        prediction: class map ``(1, 1, *spatial)``.
+        label: class map, same shape.
+        num_classes: number of classes, background included.
+
+    Raises:
+        ValueError: When ``label`` holds a class that the network does not know.
+    """
+    if label.min() < 0 or label.max() >= num_classes:
+        raise ValueError(
+            f"label holds classes {int(label.min())} to {int(label.max())}, but the network knows 0 to "
+            f"{num_classes - 1}; map the labels to the network's classes."
+        )
+    pair = {"y_pred": one_hot(prediction, num_classes), "y": one_hot(label, num_classes)}
+    return {name: _values(metric, pair) for name, metric in metrics.items()}
+
+
+def visibility_scores(
+    metrics: Mapping[str, CumulativeIterationMetric | None],
+    adversarial: torch.Tensor,
+    clean: torch.Tensor,
+    intensity_range: Sequence[float] | None,
+) -> dict[str, float | None]:
+    """
+    Value of each image metric, with the L-inf and RMSE distances in gray values of 255.
+
+    Args:
+        metrics: name -> metric of ``(y_pred, y)`` in [0, 1]; ``None`` in place of one that can't be measured.
+        adversarial: ``(1, C, *spatial)``.
+        clean: same shape.
+        intensity_range: values that become 0 and 1; ``None`` for the clean image's own range.
+    """
+    low, high = intensity_range or (float(clean.min()), float(clean.max()))
+    width = (high - low) or 1.0
+    pair = {"y_pred": (adversarial - low) / width, "y": (clean - low) / width}
+    scores: dict[str, float | None] = {
+        name: None if metric is None else nan_mean(_values(metric, pair)) for name, metric in metrics.items()
+    }
+    distances = {name: distance(pair["y_pred"], pair["y"]) for name, distance in _DISTANCES.items()}
+    return {**scores, **{name: float(value) for name, value in distances.items()}}
+
+
+def nan_mean(values: Sequence[float]) -> float:
+    """Mean of the values that are numbers; NaN if none is."""
+    return float(torch.tensor(values).nanmean())
+
+
+def _values(metric: CumulativeIterationMetric, pair: Mapping[str, torch.Tensor]) -> list[float]:
+    values = torch.as_tensor(metric(**pair)).flatten().float()
+    metric.reset()
+    return [float(value) if torch.isfinite(value) else float("nan") for value in values]

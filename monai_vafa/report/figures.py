@@ -1,0 +1,111 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A picture of each case: what was attacked, what the network then said."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+__all__ = ["case_figure"]
+
+_DPI = 110
+
+
+def case_figure(
+    folder: str | os.PathLike, case: str, attacks: Sequence[str], class_names: Sequence[str], title: str = ""
+) -> Path:
+    """
+    Draw one case like Fig. 2 of the paper: a row for the clean image and each attack.
+
+    Shown are the image, the network's prediction over it, and the change to the image (in its own units); in the
+    clean row, the reference labels. The axial slice is the one in which the last attack changes the prediction of
+    the most voxels, among the slices with at least half as many labelled voxels as the fullest one: the attack at
+    its best, not on average, but where there is something to see.
+
+    Args:
+        folder: result folder of a run.
+        case: case name.
+        attacks: names of the rows, the clean one first.
+        class_names: names for the legend, background first.
+        title: line on top, for example what the data are.
+
+    Returns:
+        path of the PNG, ``figures/CASE.png`` in the folder.
+
+    Raises:
+        ModuleNotFoundError: When matplotlib is missing.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    root = Path(folder)
+    images = {a: _load(root / "adversarial" / f"{case}_{a}.nii.gz") for a in attacks}
+    labels = {a: _load(root / "predictions" / f"{case}_{a}.nii.gz") for a in (*attacks, "label")}
+    clean, last = attacks[0], attacks[-1]
+    filled = (labels["label"] > 0).sum(axis=(0, 1))
+    changed = (labels[last] != labels[clean]).sum(axis=(0, 1))
+    axial = int(np.where(filled >= filled.max() / 2, changed, -1).argmax())
+    low, high = float(images[clean].min()), float(images[clean].max())
+    limit = max(max(float(np.abs(_cut(images[a] - images[clean], axial)).max()) for a in attacks), 1e-6)
+    # background is left clear
+    colors = [colormaps["tab20"](i % 20) for i in range(len(class_names))]
+
+    figure = Figure(figsize=(9.6, 2.9 * len(attacks) + 0.8), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(attacks), 3, squeeze=False)
+    for row, name in zip(axes, attacks, strict=True):
+        image = _cut(images[name], axial)
+        gray: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "nearest"}
+        row[0].imshow(image, **gray)
+        row[1].imshow(image, **gray)
+        row[1].imshow(_overlay(_cut(labels[name], axial), colors), interpolation="nearest")
+        row[0].set_ylabel(name, fontsize=11)
+        if name == clean:
+            row[0].set_title("image")
+            row[1].set_title("prediction")
+            row[2].set_title("reference labels")
+            row[2].imshow(image, **gray)
+            row[2].imshow(_overlay(_cut(labels["label"], axial), colors), interpolation="nearest")
+        else:
+            change = _cut(images[name] - images[clean], axial)
+            shown = row[2].imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+            row[2].set_title("change of the image")
+        for axis in row:
+            axis.set_xticks([])
+            axis.set_yticks([])
+    if len(attacks) > 1:
+        figure.colorbar(shown, ax=list(axes[1:, 2]), shrink=0.6, location="right")
+    present = sorted({int(c) for volume in labels.values() for c in np.unique(_cut(volume, axial))} - {0})
+    patches = [Patch(color=colors[c], label=class_names[c]) for c in present if c < len(class_names)]
+    if patches:
+        figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
+    figure.suptitle(f"{case}, axial slice {axial}" + (f"\n{title}" if title else ""), fontsize=10)
+    path = root / "figures" / f"{case}.png"
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    figure.savefig(partial, format="png")
+    os.replace(partial, path)
+    return path
+
+
+def _load(path: Path) -> np.ndarray:
+    volume = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+    return volume if volume.ndim == 3 else volume[..., 0]  # of several channels, the first
+
+
+def _cut(volume: np.ndarray, axial: int) -> np.ndarray:
+    """An axial slice as radiologists look at it: anterior on top (from RAS)."""
+    return np.rot90(volume[:, :, axial].astype(np.float32))
+
+
+def _overlay(labels: np.ndarray, colors: Sequence[tuple[float, ...]]) -> np.ndarray:
+    rgba = np.array([(*color[:3], 0.0 if i == 0 else 0.65) for i, color in enumerate(colors)])
+    return rgba[labels.astype(int).clip(0, len(colors) - 1)]
