@@ -17,9 +17,11 @@ import torch
 from monai.data import Dataset
 from monai.inferers import Inferer
 from monai.metrics import CumulativeIterationMetric
+from monai.utils import ensure_tuple, ensure_tuple_rep
 
 import monai_vafa
 from monai_vafa.attacks import Attack, SlidingWindowAttack
+from monai_vafa.attacks.base import check_image_values
 from monai_vafa.attacks.objective import as_logits, predicted_labels
 from monai_vafa.metrics import changed_voxel_rate
 
@@ -103,8 +105,8 @@ class AttackEvaluation:
                 raise ValueError(
                     f"attack {name!r} is targeted, so target must say what it aims at, e.g. EraseClass(1)."
                 )
-            if isinstance(windows.roi_size, Sequence) and min(windows.roi_size) > 0:
-                attack.check_image((1, 1, *windows.roi_size))
+            if min(roi_size := ensure_tuple_rep(windows.roi_size, 3)) > 0:
+                attack.check_image((1, 1, *roi_size))
         self.dataset = dataset
         self.network = network.to(device)
         self.inferer = inferer
@@ -119,7 +121,7 @@ class AttackEvaluation:
         self.device = torch.device(device)
         self.image_key = image_key
         self.label_key = label_key
-        self.cases = _case_names([item[image_key] for item in dataset.data])
+        self.cases = _case_names([ensure_tuple(item[image_key])[0] for item in dataset.data])
         self.failed: dict[str, str] = {}
         self._facts = {
             "description": description,
@@ -149,6 +151,12 @@ class AttackEvaluation:
         """Attack all cases that are not finished yet, and write the summary."""
         self._write_summary("running")
         for index, case in enumerate(self.cases):
+            if lost := [path for path in self._paths(index) if not Path(path).is_file()]:
+                self.failed[case] = f"FileNotFoundError: {', '.join(map(str, lost))} does not exist"
+                logger.error("%s: %s", case, self.failed[case])
+        for index, case in enumerate(self.cases):
+            if case in self.failed:
+                continue
             missing = [name for name in (CLEAN, *self.attacks) if name not in self.results.finished(case)]
             if not missing:
                 logger.info("%s: finished earlier", case)
@@ -157,7 +165,8 @@ class AttackEvaluation:
                 self._run_case(index, case, missing)
             except Exception as error:
                 logger.exception("%s failed; going on with the other cases", case)
-                self.failed[case] = f"{type(error).__name__}: {error}"
+                cause = _root_cause(error)
+                self.failed[case] = f"{type(cause).__name__}: {cause}"
         self.results.flush(self.cases)
         self._write_summary("failed" if self.failed else "complete")
 
@@ -176,6 +185,9 @@ class AttackEvaluation:
         item = self.dataset[index]
         affine = item[self.image_key].affine.cpu().numpy()
         image, label = (item[key].as_tensor()[None].to(self.device) for key in (self.image_key, self.label_key))
+        check_image_values(image)
+        if label.shape[2:] != image.shape[2:]:
+            raise ValueError(f"label of shape {tuple(label.shape)} does not fit an image of {tuple(image.shape)}.")
         clean_labels = self._predict(image)
         self.results.write_volume("predictions", case, "label", label[0].byte().cpu().numpy(), affine)
         for name in missing:
@@ -208,6 +220,10 @@ class AttackEvaluation:
                     for i, cls in enumerate(self.class_names)
                 ],
             )
+
+    def _paths(self, index: int) -> list[str]:
+        item = self.dataset.data[index]
+        return [path for key in (self.image_key, self.label_key) for path in ensure_tuple(item[key])]
 
     def _predict(self, image: torch.Tensor) -> torch.Tensor:
         self.network.eval()
@@ -244,6 +260,13 @@ def _case_names(paths: Sequence[str | os.PathLike]) -> list[str]:
             "dataset has cases of the same file and folder name; results of one would replace the other's."
         )
     return stems
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """MONAI says which transform failed, and the reason only behind it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _sha256(path: str | os.PathLike) -> str:

@@ -39,7 +39,7 @@ class ResultFolder:
     Every file is written beside its place and moved there, so there is no half-written one.
 
     Args:
-        folder: made if need be.
+        folder: made with the first file.
         parameters: what the results depend on, plain data.
 
     Raises:
@@ -48,7 +48,6 @@ class ResultFolder:
 
     def __init__(self, folder: str | os.PathLike, parameters: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
         summary = self._read_summary()
         if summary:
             # Through JSON, as the earlier ones went.
@@ -58,8 +57,9 @@ class ResultFolder:
                     f"output_dir={os.fspath(folder)!r} holds results of other parameters: {'; '.join(changed[:5])}"
                     f"{'; ...' if len(changed) > 5 else ''}. Choose another output_dir, or remove this one."
                 )
-        for stale in self.folder.rglob(f"*{_PARTIAL}"):
-            stale.unlink()
+        if self.folder.is_dir():
+            for stale in self.folder.rglob(f"*{_PARTIAL}"):
+                stale.unlink()
         self._cases = self._read("cases.csv")
         finished = {(row["case"], row["attack"]) for row in self._cases}
         self._metrics = [row for row in self._read("metrics.csv") if (row["case"], row["attack"]) in finished]

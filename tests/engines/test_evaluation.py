@@ -1,0 +1,228 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from monai_vafa.attacks import EraseClass, VolumetricFrequencyAttack
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(folder):
+    """Every file of a run but for the seconds it took."""
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    files["cases.csv"] = [{**row, "seconds": ""} for row in read(folder / "cases.csv")]
+    summary = json.loads(files["summary.json"])
+    for means in summary["means"].values():
+        means.pop("seconds")
+    files["summary.json"] = summary
+    return files
+
+
+def test_result_files(evaluation, tmp_path):
+    evaluation().run()
+    out = tmp_path / "out"
+    metrics, cases = read(out / "metrics.csv"), read(out / "cases.csv")
+    assert [(r["case"], r["attack"]) for r in cases] == [
+        (f"case{i}", attack) for i in range(3) for attack in ("clean", "quantize_only", "vafa")
+    ]
+    assert len(metrics) == 3 * 3 * 3
+    assert list(metrics[0]) == ["case", "attack", "class", "dsc", "hd95"]
+    columns = "case attack dsc hd95 lpips psnr linf rmse changed_voxel_rate steps seconds"
+    assert list(cases[0]) == columns.split()
+    clean, attacked = cases[0], cases[2]
+    assert (float(clean["linf"]), float(clean["rmse"]), float(clean["changed_voxel_rate"])) == (0, 0, 0)
+    assert float(attacked["linf"]) > 1
+    assert attacked["lpips"] == ""
+    assert float(attacked["dsc"]) == pytest.approx(np.mean([float(r["dsc"]) for r in metrics[6:9]]), rel=1e-4)
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["status"] == "complete"
+    assert summary["unmeasured"] == ["lpips"]
+    assert summary["parameters"]["attacks"]["vafa"]["q_max"] == 20
+    assert summary["parameters"]["attacks"]["vafa"]["loss"]["class"] == "DiceCELoss"
+    assert "white box" in summary["threat_models"]["vafa"]
+    assert "never looks" in summary["threat_models"]["quantize_only"]
+    assert summary["means"]["vafa"]["dsc"] == pytest.approx(np.mean([float(r["dsc"]) for r in cases[2::3]]), rel=1e-4)
+
+
+def test_adversarial_volumes_are_in_the_files_units_and_place(evaluation, datalist, tmp_path):
+    evaluation().run()
+    original = nib.load(datalist[1]["image"])
+    clean, attacked = (nib.load(tmp_path / "out" / "adversarial" / f"case1_{a}.nii.gz") for a in ("clean", "vafa"))
+    for volume in (clean, attacked):
+        assert np.allclose(volume.affine, original.affine)
+        assert volume.get_data_dtype() == np.float32
+    assert np.allclose(clean.get_fdata(), original.get_fdata(), atol=1e-2)
+    assert np.abs(attacked.get_fdata() - original.get_fdata()).max() > 1
+    prediction = nib.load(tmp_path / "out" / "predictions" / "case1_vafa.nii.gz")
+    assert prediction.shape == original.shape
+
+
+def test_second_run_skips_what_is_finished(evaluation, tmp_path):
+    evaluation().run()
+    before = contents(tmp_path / "out")
+
+    class Never(VolumetricFrequencyAttack):
+        def run(self, *args, **kwargs):
+            raise AssertionError("ran again")
+
+    again = evaluation()
+    again.attacks["vafa"].__class__ = Never
+    again.run()
+    assert not again.failed
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("calls", [1, 4, 8])
+def test_finishing_an_interrupted_run_gives_the_files_of_an_unbroken_one(evaluation, tmp_path, calls, monkeypatch):
+    evaluation(output_dir=tmp_path / "unbroken").run()
+    interrupted = evaluation()
+    monkeypatch.setattr(interrupted.attacks["vafa"], "run", _interrupt_after(calls, interrupted.attacks["vafa"].run))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run()
+    (tmp_path / "out" / "adversarial" / ".case0_vafa.nii.gz.partial").write_bytes(b"half")
+    evaluation().run()
+    assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
+
+
+def _interrupt_after(calls, run):
+    count = iter(range(calls))
+
+    def wrapped(*args, **kwargs):
+        if next(count, None) is None:
+            raise KeyboardInterrupt
+        return run(*args, **kwargs)
+
+    return wrapped
+
+
+def test_other_parameters_are_refused_by_name(evaluation):
+    evaluation().run()
+    attacks = {"vafa": VolumetricFrequencyAttack(block_size=8, steps=3, rescale_slices=False)}
+    with pytest.raises(ValueError, match=r"attacks\.vafa\.steps: 2, now 3"):
+        evaluation(attacks={**evaluation().attacks, **attacks})
+
+
+def test_another_checkpoint_is_refused(evaluation, tmp_path):
+    checkpoint = tmp_path / "model.pt"
+    checkpoint.write_bytes(b"a")
+    evaluation(checkpoint=checkpoint).run()
+    checkpoint.write_bytes(b"b")
+    with pytest.raises(ValueError, match="checkpoint_sha256"):
+        evaluation(checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda item: Path(item["image"]).write_bytes(b"no image"), "case1"),
+        (lambda item: item.update(image="/no/such.nii.gz"), r"/no/such\.nii\.gz does not exist"),
+        (lambda item: _rewrite(item["image"], lambda v: np.where(v > 240, np.nan, v)), "NaN"),
+        (lambda item: _rewrite(item["label"], lambda v: v + 1), "classes 1 to 3"),
+        (lambda item: _rewrite(item["label"], lambda v: v[:8]), "label of shape"),
+    ],
+)
+def test_one_bad_case_is_reported_and_the_others_finish(evaluation, datalist, tmp_path, spoil, message):
+    spoil(datalist[1])
+    run = evaluation()
+    run.run()
+    with pytest.raises(RuntimeError, match=rf"1 of 3 cases failed.*{message}"):
+        run.raise_if_failed()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["status"] == "failed"
+    assert list(summary["failed"]) == [run.cases[1]]
+    finished = {row["case"] for row in read(tmp_path / "out" / "cases.csv")}
+    assert finished == {"case0", "case2"}
+
+
+def _rewrite(path, change):
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(change(np.asarray(image.dataobj)), image.affine), path)
+
+
+def test_mended_case_is_done_by_the_next_run(evaluation, datalist, tmp_path):
+    path = Path(datalist[0]["image"])
+    whole = path.read_bytes()
+    path.write_bytes(b"no image")
+    evaluation().run()
+    path.write_bytes(whole)
+    again = evaluation()
+    again.run()
+    again.raise_if_failed()
+    assert [row["case"] for row in read(tmp_path / "out" / "cases.csv")][::3] == ["case0", "case1", "case2"]
+
+
+def test_targeted_attacks_aim_at_the_target(evaluation, tmp_path):
+    seen = []
+
+    class Spy(VolumetricFrequencyAttack):
+        def run(self, network, image, label=None, **kwargs):
+            seen.append(label)
+            return super().run(network, image, label, **kwargs)
+
+    attacks = {"vafa": Spy(block_size=8, steps=1, targeted=True)}
+    evaluation(attacks=attacks, target=EraseClass(2)).run()
+    assert all((label < 2).all() for label in seen)
+    with pytest.raises(ValueError, match="'vafa' is targeted"):
+        evaluation(attacks=attacks, output_dir=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attacks": {}}, "attacks is empty"),
+        ({"attacks": {"clean": VolumetricFrequencyAttack()}}, "'clean'"),
+        ({"attacks": {"a/b": VolumetricFrequencyAttack()}}, "'a/b'"),
+        ({"attacks": {"vafa": VolumetricFrequencyAttack(block_size=32)}}, "block_size=.32, 32, 32. is larger"),
+    ],
+)
+def test_what_can_not_work_is_refused_at_once(evaluation, changes, message):
+    with pytest.raises(ValueError, match=message):
+        evaluation(**changes)
+
+
+def test_empty_data_list_is_refused(evaluation):
+    dataset = evaluation().dataset
+    dataset.data = []
+    with pytest.raises(ValueError, match="dataset is empty"):
+        evaluation(dataset=dataset)
+
+
+def test_wrong_number_of_class_names_is_named(evaluation):
+    run = evaluation(class_names=["background", "a"])
+    run.run()
+    with pytest.raises(RuntimeError, match="the network knows 3 classes, but class_names are 2"):
+        run.raise_if_failed()
+
+
+def test_cases_of_one_name_in_two_folders(evaluation, datalist, tmp_path):
+    dataset = evaluation().dataset
+    dataset.data = [{"image": f"/data/{p}/t1.nii.gz", "label": "l"} for p in ("p1", "p2")]
+    assert evaluation(dataset=dataset).cases == ["p1_t1", "p2_t1"]
+    dataset.data = [{"image": "/data/p1/t1.nii.gz", "label": "l"}] * 2
+    with pytest.raises(ValueError, match="same file and folder name"):
+        evaluation(dataset=dataset)
+
+
+def test_missing_classes_leave_cells_empty_and_means_whole(evaluation, datalist, tmp_path):
+    _rewrite(datalist[0]["label"], lambda v: np.where(v == 2, 0, v))
+    evaluation().run()
+    row = next(r for r in read(tmp_path / "out" / "metrics.csv") if r["class"] == "b")
+    assert (row["dsc"], row["hd95"]) == ("", "")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert np.isfinite(summary["means"]["clean"]["classes"]["b"]["dsc"])
+
+
+def test_network_stays_on_the_device_asked_for(evaluation):
+    assert next(evaluation(device="cpu").network.parameters()).device == torch.device("cpu")
