@@ -144,7 +144,11 @@ class Attack(ABC):
             torch.autocast(device.type, enabled=False),
             frozen(network),
         ):
-            torch.manual_seed(self.seed)
+            # Not torch.manual_seed, which would seed the other GPUs too, and those are not put back.
+            torch.default_generator.manual_seed(self.seed)
+            if cuda:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(self.seed)
             objective = Objective(
                 network,
                 self.loss,

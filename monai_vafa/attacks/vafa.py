@@ -27,8 +27,8 @@ _DICE: dict[str, Any] = {
 }
 # What the two recipes differ in. A q_init of None stands for q_max.
 _RECIPES: dict[str, dict[str, Any]] = {
-    "upstream": {"q_min": 5.0, "q_init": None, "loss": DiceCELoss, "rescale_slices": True, "similarity": "ssim"},
-    "algorithm1": {"q_min": 1.0, "q_init": 1.0, "loss": DiceLoss, "rescale_slices": False, "similarity": "ssim"},
+    "upstream": {"q_min": 5.0, "q_init": None, "loss": DiceCELoss, "rescale_slices": True},
+    "algorithm1": {"q_min": 1.0, "q_init": 1.0, "loss": DiceLoss, "rescale_slices": False},
 }
 _SOFTNESS_AT_START = 0.1
 
@@ -61,8 +61,8 @@ class VolumetricFrequencyAttack(IterativeAttack):
         block_size: block side in voxels, an int or one per axis. A window whose side is no multiple of it is filled
             up with its edge values.
         loss: ``loss(logits, label)`` of a batch of one; ``None`` for the recipe's.
-        similarity: ``"ssim"`` holds the image's blocks similar (:class:`monai_vafa.losses.BlockSSIMLoss`), ``None``
-            has no such term, ``"recipe"`` leaves it to the recipe.
+        similarity: ``"ssim"`` keeps the image's blocks similar (:class:`monai_vafa.losses.BlockSSIMLoss`), ``None`` has
+            no such term.
         rescale_slices: stretch each axial slice to [0, 1]; ``None`` for the recipe's.
         kwargs: ``targeted``, ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
 
@@ -81,7 +81,7 @@ class VolumetricFrequencyAttack(IterativeAttack):
         steps: int = 20,
         block_size: int | Sequence[int] = 32,
         loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
-        similarity: str | None = "recipe",
+        similarity: str | None = "ssim",
         rescale_slices: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -101,9 +101,8 @@ class VolumetricFrequencyAttack(IterativeAttack):
             raise ValueError(f"q_init={q_init} must be between q_min={q_min} and q_max={q_max}.")
         if step_size <= 0:
             raise ValueError(f"step_size={step_size} must be above 0.")
-        similarity = ingredients["similarity"] if similarity == "recipe" else similarity
         if similarity not in ("ssim", None):
-            raise ValueError(f"similarity={similarity!r} must be 'ssim', None or 'recipe'.")
+            raise ValueError(f"similarity={similarity!r} must be 'ssim' or None.")
         self.recipe = recipe
         self.q_max = float(q_max)
         self.q_min = float(q_min)
