@@ -53,6 +53,22 @@ def check_image_values(image: torch.Tensor) -> None:
         raise ValueError(f"image holds {count} NaN or infinite voxels; mend or drop it before the attack.")
 
 
+def check_flag(name: str, value: bool) -> bool:
+    """
+    Refuse what only looks like a truth value: on MONAI's command line ``false`` arrives as a text, which is true.
+
+    Args:
+        name: name of the parameter.
+        value: its value.
+
+    Raises:
+        TypeError: When it is no bool.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}={value!r} must be True or False (with a capital letter on the command line).")
+    return value
+
+
 class Attack(ABC):
     """
     Base of all attacks on segmentation networks: built without a network, called with one.
@@ -88,7 +104,7 @@ class Attack(ABC):
         if amp not in (None, "bfloat16", "float16"):
             raise ValueError(f"amp={amp!r} must be 'bfloat16', 'float16' or None.")
         self.loss = loss
-        self.targeted = targeted
+        self.targeted = check_flag("targeted", targeted)
         self.intensity_range = None if intensity_range is None else tuple(float(v) for v in intensity_range)
         self.amp = amp
         self.seed = seed

@@ -13,6 +13,7 @@ from monai.losses import DiceCELoss, DiceLoss
 from monai_vafa.frequency import block_sides, block_spectrum, quantize, spectrum_to_image
 from monai_vafa.losses import BlockSSIMLoss
 
+from .base import check_flag
 from .iterative import IterativeAttack, Perturbation
 from .slices import rescale_slices as stretch_slices
 
@@ -110,7 +111,8 @@ class VolumetricFrequencyAttack(IterativeAttack):
         self.step_size = float(step_size)
         self.block_size = block_size
         self.similarity = similarity
-        self.rescale_slices = ingredients["rescale_slices"] if rescale_slices is None else rescale_slices
+        rescale_slices = ingredients["rescale_slices"] if rescale_slices is None else rescale_slices
+        self.rescale_slices = check_flag("rescale_slices", rescale_slices)
 
     def check_image(self, shape: Sequence[int]) -> None:
         """

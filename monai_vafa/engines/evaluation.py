@@ -192,15 +192,14 @@ class AttackEvaluation:
         self.results.write_volume("predictions", case, "label", label[0].byte().cpu().numpy(), affine)
         for name in missing:
             logger.info("case %d of %d, %s: %s", index + 1, len(self.cases), case, name)
-            start = time.perf_counter()
-            if name == CLEAN:
-                adversarial, prediction = image, clean_labels
-            else:
+            adversarial, prediction, seconds = image, clean_labels, 0.0
+            if name != CLEAN:
                 attack = self.attacks[name]
                 aim = self.target(label[0])[None] if attack.targeted and self.target is not None else label
+                start = time.perf_counter()
                 adversarial = self.windows(attack, self.network, image, aim)
+                seconds = time.perf_counter() - start
                 prediction = self._predict(adversarial)
-            seconds = time.perf_counter() - start
             in_units = adversarial[0] if self.to_file_units is None else self.to_file_units(adversarial[0])
             self.results.write_volume("adversarial", case, name, in_units.float().cpu().numpy(), affine)
             self.results.write_volume("predictions", case, name, prediction[0].byte().cpu().numpy(), affine)

@@ -5,51 +5,87 @@
 from __future__ import annotations
 
 import os
-import pickle
+import re
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from monai.networks.nets import UNETR
 
 __all__ = ["load_checkpoint"]
 
 Network = TypeVar("Network", bound=torch.nn.Module)
+
+# Where a file may keep its state dict, in the order of the search.
+_WRAPPERS = ("model", "state_dict", "model_state_dict")
+
+# MONAI 0.7, with which the authors trained UNETR, made these and never used them; MONAI 1.6 doesn't make them.
+_UNETR_MAY_BE_EXTRA = frozenset(
+    {
+        "vit.patch_embedding.cls_token",
+        "encoder2.blocks.0.1.conv3.conv.weight",
+        "encoder2.blocks.1.1.conv3.conv.weight",
+        "encoder3.blocks.0.1.conv3.conv.weight",
+    }
+)
+# MONAI 1.6 makes these for a cross attention that UNETR doesn't have; MONAI 0.7 didn't make them.
+_UNETR_MAY_BE_MISSING = frozenset(
+    f"vit.blocks.{block}.norm_cross_attn.{name}" for block in range(12) for name in ("weight", "bias")
+)
+
+# The authors' trainers put numpy numbers beside the weights: losses (UNETR++, which has nnFormer's trainer), accuracies
+# (UNETR). Reading a number runs no code, and no arrays are let in. NumPy 2 renamed the module, hence two names.
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMPY_NUMBERS: list[Any] = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+]
 
 
 def load_checkpoint(network: Network, path: str | os.PathLike) -> Network:
     """
     Load a checkpoint into a network, strictly.
 
+    A network is filled whole or not at all. What may differ between file and network is this, and nothing else:
+
+    - ``module.``, which parallel training puts before every name;
+    - names of one shared tensor, of which a file needs but one (safetensors files often have no more);
+    - for MONAI's UNETR, four names that MONAI 0.7 wrote and 24 that it didn't, none of which takes part in the result.
+
     Args:
         network: filled in place.
         path: file with a state dict, or with one under ``"model"``, ``"state_dict"`` or ``"model_state_dict"``; read
-            with ``weights_only=True``, so that no code of the file runs.
+            with ``weights_only=True``, so that no code of the file runs. Or a ``.safetensors`` file, for which the
+            package safetensors must be there.
 
     Returns:
         the network.
 
     Raises:
         FileNotFoundError: When there is no such file.
+        ImportError: When a ``.safetensors`` file is to be read without the package safetensors.
         ValueError: When the file holds no weights, or weights of another network: names the keys.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint {os.fspath(path)!r} does not exist.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"checkpoint {os.fspath(path)!r} can't be read as a file of weights: {error}") from error
-    if isinstance(content, dict):
-        content = next((content[k] for k in ("model", "state_dict", "model_state_dict") if k in content), content)
-    if not isinstance(content, dict) or not any(isinstance(v, torch.Tensor) for v in content.values()):
-        raise ValueError(f"checkpoint {os.fspath(path)!r} holds no state dict.")
-    own = network.state_dict()
+        raise FileNotFoundError(f"checkpoint {os.fspath(path)!r} does not exist or is no file.")
+    read = _read_safetensors if Path(path).suffix == ".safetensors" else _read_torch
+    own = network.state_dict(keep_vars=True)
+    state = _without_prefix(_state_dict(read(path), path), own)
+    may_be_extra, may_be_missing = _tolerated(network)
+    state = {key: value for key, value in state.items() if key in own or key not in may_be_extra}
+    _complete_shared(state, own, path)
     problems = {
-        "missing in the file": [key for key in own if key not in content],
-        "unknown to the network": [key for key in content if key not in own],
+        "missing in the file": [key for key in own if key not in state and key not in may_be_missing],
+        "unknown to the network": [key for key in state if key not in own],
         "of another shape": [
-            f"{key} {tuple(content[key].shape)} for {tuple(own[key].shape)}"
+            f"{key} {_shape(state[key])} for {_shape(own[key])}"
             for key in own
-            if key in content and content[key].shape != own[key].shape
+            if key in state and _shape(state[key]) != _shape(own[key])
         ],
     }
     if any(problems.values()):
@@ -58,6 +94,103 @@ def load_checkpoint(network: Network, path: str | os.PathLike) -> Network:
             for what, keys in problems.items()
             if keys
         )
-        raise ValueError(f"checkpoint {os.fspath(path)!r} does not fit {type(network).__name__}: {found}.")
-    network.load_state_dict(content)
+        raise ValueError(
+            f"checkpoint {os.fspath(path)!r} does not fit {type(network).__name__}: {found}. Build the network that "
+            "the file was made for: its class, its sizes and its number of classes."
+        )
+    network.load_state_dict({key: state.get(key, value) for key, value in own.items()})
     return network
+
+
+def _read_torch(path: str | os.PathLike) -> Any:
+    try:
+        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    # What a damaged file leads to depends on where it is damaged, from RuntimeError to IndexError.
+    except Exception as error:
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        if foreign is None:
+            reason = f"{type(error).__name__}: {error}".partition(" In PyTorch 2.6")[0]
+            raise ValueError(f"checkpoint {os.fspath(path)!r} can't be read as a file of weights: {reason}") from error
+        raise ValueError(
+            f"checkpoint {os.fspath(path)!r} can't be read: beside weights it holds objects ({foreign[1]}), and making "
+            "these could run code of the file. If you trust it, let the program that wrote it read it once with "
+            "torch.load(..., weights_only=False), and torch.save its state dict alone."
+        ) from error
+
+
+def _read_safetensors(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ImportError(
+            f"checkpoint {os.fspath(path)!r} needs the package safetensors to be read: pip install safetensors"
+        ) from error
+    try:
+        return load_file(path)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"checkpoint {os.fspath(path)!r} can't be read as a safetensors file: {error}") from error
+
+
+def _state_dict(content: Any, path: str | os.PathLike) -> dict[str, Any]:
+    """Take the state dict out of what a file holds."""
+    candidates = [content]
+    if isinstance(content, Mapping):
+        candidates = [content[name] for name in _WRAPPERS if name in content] + candidates
+    for candidate in candidates:
+        if isinstance(candidate, Mapping) and any(isinstance(value, torch.Tensor) for value in candidate.values()):
+            return {str(key): value for key, value in candidate.items()}
+    raise ValueError(
+        f"checkpoint {os.fspath(path)!r} holds no state dict, neither by itself nor under {', '.join(_WRAPPERS)}."
+    )
+
+
+def _without_prefix(state: dict[str, Any], own: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Take off what parallel training puts before the names, unless the network has it too."""
+    prefix = "module."
+    if any(key.startswith(prefix) for key in own) or not all(key.startswith(prefix) for key in state):
+        return state
+    return {key.removeprefix(prefix): value for key, value in state.items()}
+
+
+def _complete_shared(state: dict[str, Any], own: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
+    """Give every name of a shared tensor the one value that the file has for it, in place."""
+    names: dict[int, list[str]] = {}
+    for key, value in own.items():
+        names.setdefault(id(value), []).append(key)
+    differing = []
+    for shared in names.values():
+        present = [key for key in shared if key in state]
+        if len(shared) == 1 or not present:
+            continue
+        if any(not _same(state[key], state[present[-1]]) for key in present):
+            differing.append(" and ".join(present))
+        state.update({key: state[present[-1]] for key in shared if key not in state})
+    if differing:
+        # What load_state_dict does without a word, though no such network can have written the file.
+        warnings.warn(
+            f"checkpoint {os.fspath(path)!r} has different values for {len(differing)} tensors that the network has "
+            f"but one of ({', '.join(differing[:2])}{', ...' if len(differing) > 2 else ''}): the last one counts.",
+            stacklevel=3,
+        )
+
+
+def _tolerated(network: torch.nn.Module) -> tuple[frozenset[str], frozenset[str]]:
+    """Say which keys a file may have too many and too few."""
+    if isinstance(network, UNETR):
+        return _UNETR_MAY_BE_EXTRA, _UNETR_MAY_BE_MISSING
+    return frozenset(), frozenset()
+
+
+def _shape(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor):
+        return one is other
+    return one.shape == other.shape and bool((one == other).all())

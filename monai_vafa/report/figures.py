@@ -56,7 +56,8 @@ def case_figure(
     low, high = float(images[clean].min()), float(images[clean].max())
     limit = max(max(float(np.abs(_cut(images[a] - images[clean], axial)).max()) for a in attacks), 1e-6)
     # background is left clear
-    colors = [colormaps["tab20"](i % 20) for i in range(len(class_names))]
+    palette = colormaps["tab10" if len(class_names) <= 10 else "tab20"]
+    colors = [palette(i % palette.N) for i in range(len(class_names))]
 
     figure = Figure(figsize=(9.6, 2.9 * len(attacks) + 0.8), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)

@@ -256,6 +256,12 @@ def test_bad_parameters_are_named_when_the_attack_is_made(wrong, message):
         make_attack(**wrong)
 
 
+@pytest.mark.parametrize("name", ["rescale_slices", "targeted"])
+def test_texts_are_no_truth_values(name):
+    with pytest.raises(TypeError, match=f"{name}='false' must be True or False"):
+        make_attack(**{name: "false"})
+
+
 def test_controls_never_ask_the_network(image, label):
     class Never(nn.Module):
         def forward(self, x):

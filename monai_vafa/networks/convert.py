@@ -1,0 +1,65 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Turn a published checkpoint into the ``model.pt`` of a bundle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from monai.networks.nets import UNETR
+
+from .checkpoint import load_checkpoint
+from .unetrpp import UNETRPP
+
+__all__ = ["convert_checkpoint"]
+
+
+def _unetr_synapse(out_channels: int = 14) -> UNETR:
+    return UNETR(in_channels=1, out_channels=out_channels, img_size=(96, 96, 96), proj_type="perceptron")
+
+
+# The networks that have published checkpoints, by the name they have here.
+_FORMS: dict[str, Callable[..., torch.nn.Module]] = {
+    "unetr_synapse": _unetr_synapse,
+    "unetrpp_synapse": UNETRPP.synapse,
+    "unetrpp_acdc": UNETRPP.acdc,
+}
+
+
+def convert_checkpoint(
+    path: str | os.PathLike, output: str | os.PathLike, network: str, out_channels: int | None = None
+) -> Path:
+    """
+    Read a published checkpoint and write its weights alone, with the names that the network has today.
+
+    Args:
+        path: file to read, see :py:func:`load_checkpoint`.
+        output: file to write, such as ``bundles/unetr_inference/models/model.pt``; folders are made, and an existing
+            file is replaced once the new one is whole.
+        network: ``"unetr_synapse"``, ``"unetrpp_synapse"`` or ``"unetrpp_acdc"``.
+        out_channels: number of classes, with background; ``None`` for the published one (14, 14, 4).
+
+    Returns:
+        path of the written file, a state dict.
+
+    Raises:
+        FileNotFoundError: When there is no file to read.
+        ImportError: When a ``.safetensors`` file is to be read without the package safetensors.
+        ValueError: When the network is unknown, or the file is not one of its checkpoints: names the keys.
+    """
+    if network not in _FORMS:
+        raise ValueError(f"network={network!r} must be one of {', '.join(_FORMS)}.")
+    form = _FORMS[network]
+    model = load_checkpoint(form() if out_channels is None else form(out_channels=out_channels), path)
+    target = Path(output)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        torch.save(model.state_dict(), partial)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target

@@ -1,0 +1,212 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""UNETR++, in its two published forms and any size in between."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.networks.blocks import UnetOutBlock, UnetResBlock
+from monai.utils import ensure_tuple_rep
+from torch import nn
+
+from .unetrpp_stages import PairedAttentionDecoder, PairedAttentionEncoder, feature_sizes, paired_attention_stage
+
+__all__ = ["UNETRPP"]
+
+_STAGES = 4
+
+
+class UNETRPP(nn.Module):
+    """
+    UNETR++: a U-shaped network of paired-attention blocks.
+
+    Shaker et al., "UNETR++: Delving into Efficient and Accurate 3D Medical Image Segmentation", IEEE TMI 2024. Four
+    encoder stages at 1, 1/2, 1/4 and 1/8 of the patch grid, three decoder stages back up, and residual convolutions at
+    full resolution. The state dict has the names and shapes of the authors' checkpoints, which therefore load as they
+    are into the networks of :py:meth:`synapse` and :py:meth:`acdc`.
+
+    Axes: the network treats the three axes alike but for ``img_size`` and ``patch_size``, which name them in the order
+    of the tensor. The published weights expect (depth, height, width), the reverse of what MONAI's ``LoadImage``
+    returns: put ``Transposed(keys, (0, 3, 2, 1))`` after ``EnsureChannelFirstd`` and transpose the result back. They
+    were trained on voxels in the order of the file, without ``Orientationd``. A network trained from scratch can keep
+    MONAI's order, for example with ``img_size=(128, 128, 64), patch_size=(4, 4, 2)``.
+
+    Whole volumes go through ``sliding_window_inference`` with ``roi_size=img_size``. The batch norm inside can't be
+    trained on a single image whose coarsest feature map (``img_size / patch_size / 8``) is one voxel.
+
+    Args:
+        in_channels: number of channels of the image.
+        out_channels: number of classes, with background.
+        img_size: image (or window) size in voxels, an int or three; each a multiple of 8 times ``patch_size``.
+        patch_size: patch size in voxels, an int or three.
+        dims: channels of each stage, an int or four; each even, and a multiple of its number of heads.
+        depths: blocks of each encoder stage, an int or four.
+        num_heads: attention heads, an int or four; a decoder stage has those of the encoder stage at its size.
+        proj_sizes: projection size of the spatial attention of each encoder stage, an int or four.
+        feature_size: channels at full resolution; ``None`` for half of ``dims[0]``.
+        decoder_depth: blocks of each decoder stage.
+        decoder_proj_size: projection size of the spatial attention in the decoder.
+        norm_name: normalisation of the convolutions at full resolution.
+        dropout_rate: share of the attention maps that is dropped in training.
+        conv_dropout_rate: share of the channels that is dropped at the end of each block in training.
+        shared_projection: one projection for keys and values.
+        num_residual_blocks: residual convolution blocks after each attention, 1 or 2.
+        deep_supervision: in training, return a list of logits, finest first: full resolution, 1/patch, 1/(2 patch).
+            Without it, and in evaluation, a tensor is returned. The two coarse heads exist either way, so that a
+            checkpoint fits with and without; but without, they require no gradient, so that parallel training does not
+            wait for one.
+
+    Raises:
+        ValueError: When a parameter is out of range.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 2,
+        *,
+        img_size: Sequence[int] | int,
+        patch_size: Sequence[int] | int = 4,
+        dims: Sequence[int] | int = (32, 64, 128, 256),
+        depths: Sequence[int] | int = 3,
+        num_heads: Sequence[int] | int = 4,
+        proj_sizes: Sequence[int] | int = (64, 64, 64, 32),
+        feature_size: int | None = None,
+        decoder_depth: int = 3,
+        decoder_proj_size: int = 64,
+        norm_name: tuple | str = "instance",
+        dropout_rate: float = 0.1,
+        conv_dropout_rate: float = 0.1,
+        shared_projection: bool = True,
+        num_residual_blocks: int = 1,
+        deep_supervision: bool = False,
+    ) -> None:
+        super().__init__()
+        image, patch = _integers("img_size", img_size, 3), _integers("patch_size", patch_size, 3)
+        widths, heads = _integers("dims", dims), _integers("num_heads", num_heads)
+        full = _integers("feature_size", widths[0] // 2 if feature_size is None else feature_size, 1)[0]
+        (channels,), (classes,) = _integers("in_channels", in_channels, 1), _integers("out_channels", out_channels, 1)
+        if any(width % 2 or width % count for width, count in zip(widths, heads, strict=True)):
+            raise ValueError(f"dims={widths} must be even and multiples of num_heads={heads}.")
+        block: dict[str, Any] = {
+            "dropout_rate": _rate("dropout_rate", dropout_rate),
+            "conv_dropout_rate": _rate("conv_dropout_rate", conv_dropout_rate),
+            "shared_projection": shared_projection,
+            "num_residual_blocks": num_residual_blocks,
+        }
+        sizes = feature_sizes(image, patch, _STAGES)
+
+        self.input_shape = [channels, *image]
+        self.deep_supervision = deep_supervision
+        self.unetr_pp_encoder = PairedAttentionEncoder(
+            channels,
+            kernel_sizes=(patch, *[(2, 2, 2)] * (_STAGES - 1)),
+            sizes=sizes,
+            dims=widths,
+            depths=_integers("depths", depths),
+            num_heads=heads,
+            proj_sizes=_integers("proj_sizes", proj_sizes),
+            **block,
+        )
+        self.encoder1 = UnetResBlock(3, channels, full, kernel_size=3, stride=1, norm_name=norm_name)
+
+        def decoder(stage: int) -> PairedAttentionDecoder:
+            refine = paired_attention_stage(
+                _integers("decoder_depth", decoder_depth, 1)[0],
+                sizes[stage],
+                widths[stage],
+                proj_size=_integers("decoder_proj_size", decoder_proj_size, 1)[0],
+                num_heads=heads[stage],
+                **block,
+            )
+            return PairedAttentionDecoder(widths[stage + 1], widths[stage], kernel_size=(2, 2, 2), refine=refine)
+
+        self.decoder5, self.decoder4, self.decoder3 = decoder(2), decoder(1), decoder(0)
+        refine = UnetResBlock(3, full, full, kernel_size=3, stride=1, norm_name=norm_name)
+        self.decoder2 = PairedAttentionDecoder(widths[0], full, kernel_size=patch, refine=refine)
+        self.out1 = UnetOutBlock(3, full, classes)
+        self.out2 = UnetOutBlock(3, widths[0], classes).requires_grad_(deep_supervision)
+        self.out3 = UnetOutBlock(3, widths[1], classes).requires_grad_(deep_supervision)
+
+    @classmethod
+    def synapse(cls, in_channels: int = 1, out_channels: int = 14, **overrides: Any) -> UNETRPP:
+        """
+        Build the form published for Synapse: windows of 64 x 128 x 128, 42.95 M parameters with 14 classes.
+
+        Args:
+            in_channels: number of channels of the image.
+            out_channels: number of classes, with background.
+            overrides: further parameters, in place of the published ones.
+
+        Returns:
+            the network, with random weights.
+        """
+        form: dict[str, Any] = {"img_size": (64, 128, 128), "patch_size": (2, 4, 4), "dropout_rate": 0.15}
+        return cls(in_channels, out_channels, **(form | overrides))
+
+    @classmethod
+    def acdc(cls, in_channels: int = 1, out_channels: int = 4, **overrides: Any) -> UNETRPP:
+        """
+        Build the form published for ACDC: windows of 16 x 160 x 160, 66.80 M parameters with 4 classes.
+
+        Args:
+            in_channels: number of channels of the image.
+            out_channels: number of classes, with background.
+            overrides: further parameters, in place of the published ones.
+
+        Returns:
+            the network, with random weights.
+        """
+        form: dict[str, Any] = {
+            "img_size": (16, 160, 160),
+            "patch_size": (1, 4, 4),
+            "shared_projection": False,
+            "num_residual_blocks": 2,
+        }
+        return cls(in_channels, out_channels, **(form | overrides))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """
+        Segment.
+
+        Args:
+            image: ``(B, in_channels, *img_size)``.
+
+        Returns:
+            logits ``(B, out_channels, *img_size)``; in training with deep supervision a list of these, then ones whose
+            spatial size is divided by ``patch_size``, then by twice that.
+
+        Raises:
+            ValueError: When the image has another shape.
+        """
+        if list(image.shape[1:]) != self.input_shape:
+            raise ValueError(
+                f"image of shape {list(image.shape)} must be a batch of {self.input_shape}: the network was built for "
+                "this img_size, so give it windows of that, for example with sliding_window_inference."
+            )
+        features = self.unetr_pp_encoder(image)
+        coarse = self.decoder5(features[3], features[2])
+        middle = self.decoder4(coarse, features[1])
+        fine = self.decoder3(middle, features[0])
+        logits = self.out1(self.decoder2(fine, self.encoder1(image)))
+        if self.training and self.deep_supervision and not torch.jit.is_scripting():
+            return [logits, self.out2(fine), self.out3(middle)]
+        return logits
+
+
+def _integers(name: str, value: Any, count: int = _STAGES) -> tuple[int, ...]:
+    """Give one integer above 0 per axis or stage."""
+    values = value if isinstance(value, Sequence) else ensure_tuple_rep(value, count)
+    if len(values) != count or any(not isinstance(v, numbers.Integral) or v < 1 for v in values):
+        raise ValueError(f"{name}={value!r} must be {'' if count == 1 else f'an int or {count} '}ints above 0.")
+    return tuple(int(v) for v in values)
+
+
+def _rate(name: str, value: float) -> float:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}={value!r} must be at least 0 and below 1.")
+    return value
