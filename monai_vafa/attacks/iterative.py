@@ -77,6 +77,8 @@ class IterativeAttack(Attack):
             gain = (-losses if self.targeted else losses) - perturbation.dissimilarity(candidate)
             scale = objective.gradient_scale
             (gradient,) = torch.autograd.grad((gain * scale).sum(), variable)
+            # float16 may overflow somewhere; such an entry says nothing of its direction and stays where it is.
+            gradient = gradient.nan_to_num(nan=0.0)
             perturbation.variable = variable.detach()
             with torch.no_grad():
                 adversarial[active] = candidate.detach()[active]

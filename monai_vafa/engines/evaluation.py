@@ -4,28 +4,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import monai
 import torch
 from monai.data import Dataset
 from monai.inferers import Inferer
 from monai.metrics import CumulativeIterationMetric
 from monai.utils import ensure_tuple, ensure_tuple_rep
 
-import monai_vafa
 from monai_vafa.attacks import Attack, SlidingWindowAttack
 from monai_vafa.attacks.base import check_image_values
 from monai_vafa.attacks.objective import as_logits, predicted_labels
 from monai_vafa.metrics import changed_voxel_rate
 
 from .describe import describe
+from .provenance import case_names, file_sha256, versions
 from .results import ResultFolder
 from .scoring import nan_mean, segmentation_scores, visibility_scores
 from .summary import summarize
@@ -121,18 +118,14 @@ class AttackEvaluation:
         self.device = torch.device(device)
         self.image_key = image_key
         self.label_key = label_key
-        self.cases = _case_names([ensure_tuple(item[image_key])[0] for item in dataset.data])
+        images = [os.fspath(ensure_tuple(item[image_key])[0]) for item in dataset.data]
+        self.cases = dict(zip(case_names(images), images, strict=True))
         self.failed: dict[str, str] = {}
         self._facts = {
             "description": description,
             "device": str(self.device),
             "checkpoint": None if checkpoint is None else os.fspath(checkpoint),
-            "versions": {
-                "monai_vafa": monai_vafa.__version__,
-                "monai": monai.__version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
+            "versions": versions(),
             "class_names": self.class_names,
             "threat_models": {name: attack.threat_model for name, attack in self.attacks.items()},
             "unmeasured": [name for name, metric in self.visibility_metrics.items() if metric is None],
@@ -143,9 +136,9 @@ class AttackEvaluation:
             "inferer": describe(inferer),
             "preprocessing": describe(dataset.transform),
             "target": describe(target),
-            "checkpoint_sha256": None if checkpoint is None else _sha256(checkpoint),
+            "checkpoint_sha256": None if checkpoint is None else file_sha256(checkpoint),
         }
-        self.results = ResultFolder(output_dir, self._parameters)
+        self.results = ResultFolder(output_dir, self._parameters, self.cases)
 
     def run(self) -> None:
         """Attack all cases that are not finished yet, and write the summary."""
@@ -167,7 +160,7 @@ class AttackEvaluation:
                 logger.exception("%s failed; going on with the other cases", case)
                 cause = _root_cause(error)
                 self.failed[case] = f"{type(cause).__name__}: {cause}"
-        self.results.flush(self.cases)
+        self.results.flush(list(self.cases))
         self._write_summary("failed" if self.failed else "complete")
 
     def raise_if_failed(self) -> None:
@@ -249,28 +242,8 @@ class AttackEvaluation:
         )
 
 
-def _case_names(paths: Sequence[str | os.PathLike]) -> list[str]:
-    """File names without ending; where two are the same, with the names of their folders before them."""
-    stems = [Path(path).name.removesuffix(".gz").removesuffix(".nii") for path in paths]
-    if len(set(stems)) < len(stems):
-        stems = [f"{Path(path).parent.name}_{stem}" for path, stem in zip(paths, stems, strict=True)]
-    if len(set(stems)) < len(stems):
-        raise ValueError(
-            "dataset has cases of the same file and folder name; results of one would replace the other's."
-        )
-    return stems
-
-
 def _root_cause(error: BaseException) -> BaseException:
     """MONAI says which transform failed, and the reason only behind it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _sha256(path: str | os.PathLike) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-        return digest.hexdigest()

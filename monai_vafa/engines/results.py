@@ -41,17 +41,21 @@ class ResultFolder:
     Args:
         folder: made with the first file.
         parameters: what the results depend on, plain data.
+        cases: case name -> image file.
 
     Raises:
-        ValueError: When the folder holds results of other parameters; names the first that differ.
+        ValueError: When the folder holds results of other parameters, or of cases with the same names from other
+            files; names the first that differ.
     """
 
-    def __init__(self, folder: str | os.PathLike, parameters: Mapping[str, Any]) -> None:
+    def __init__(self, folder: str | os.PathLike, parameters: Mapping[str, Any], cases: Mapping[str, str]) -> None:
         self.folder = Path(folder)
         summary = self._read_summary()
         if summary:
+            earlier = {case: path for case, path in summary["cases"].items() if case in cases}
+            changed = differences(earlier, {case: cases[case] for case in earlier}, "cases")
             # Through JSON, as the earlier ones went.
-            changed = differences(summary.get("parameters"), json.loads(json.dumps(parameters)))
+            changed += differences(summary["parameters"], json.loads(json.dumps(parameters)))
             if changed:
                 raise ValueError(
                     f"output_dir={os.fspath(folder)!r} holds results of other parameters: {'; '.join(changed[:5])}"

@@ -114,6 +114,20 @@ def test_other_parameters_are_refused_by_name(evaluation):
         evaluation(attacks={**evaluation().attacks, **attacks})
 
 
+def test_cases_of_the_same_names_from_other_files_are_refused(evaluation, datalist):
+    evaluation().run()
+    datalist[2]["image"] = "/elsewhere/case2.nii.gz"
+    with pytest.raises(ValueError, match=r"cases\.case2: .*, now /elsewhere/case2\.nii\.gz"):
+        evaluation()
+
+
+def test_more_cases_may_follow(evaluation, datalist):
+    dataset = evaluation().dataset
+    dataset.data = datalist[:1]
+    evaluation(dataset=dataset).run()
+    evaluation().run()
+
+
 def test_another_checkpoint_is_refused(evaluation, tmp_path):
     checkpoint = tmp_path / "model.pt"
     checkpoint.write_bytes(b"a")
@@ -141,7 +155,7 @@ def test_one_bad_case_is_reported_and_the_others_finish(evaluation, datalist, tm
         run.raise_if_failed()
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["status"] == "failed"
-    assert list(summary["failed"]) == [run.cases[1]]
+    assert list(summary["failed"]) == [list(run.cases)[1]]
     finished = {row["case"] for row in read(tmp_path / "out" / "cases.csv")}
     assert finished == {"case0", "case2"}
 
@@ -209,7 +223,7 @@ def test_wrong_number_of_class_names_is_named(evaluation):
 def test_cases_of_one_name_in_two_folders(evaluation, datalist, tmp_path):
     dataset = evaluation().dataset
     dataset.data = [{"image": f"/data/{p}/t1.nii.gz", "label": "l"} for p in ("p1", "p2")]
-    assert evaluation(dataset=dataset).cases == ["p1_t1", "p2_t1"]
+    assert list(evaluation(dataset=dataset).cases) == ["p1_t1", "p2_t1"]
     dataset.data = [{"image": "/data/p1/t1.nii.gz", "label": "l"}] * 2
     with pytest.raises(ValueError, match="same file and folder name"):
         evaluation(dataset=dataset)

@@ -19,7 +19,7 @@ def summary():
     classes = {"background": {"dsc": 0.99, "hd95": 1.0}, "tumour": {"dsc": 0.812, "hd95": None}}
     return {
         "means": {"clean": {**scores, "classes": classes}, "vafa": {**scores, "dsc": 0.4, "classes": classes}},
-        "cases": ["c1", "c2"],
+        "cases": {"c1": "/data/c1.nii.gz", "c2": "/data/c2.nii.gz"},
         "failed": {"c2": "ValueError: why"},
         "class_names": ["background", "tumour"],
         "description": "made up",
