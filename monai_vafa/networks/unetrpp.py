@@ -31,9 +31,10 @@ class UNETRPP(nn.Module):
 
     Axes: the network treats the three axes alike but for ``img_size`` and ``patch_size``, which name them in the order
     of the tensor. The published weights expect (depth, height, width), the reverse of what MONAI's ``LoadImage``
-    returns: put ``Transposed(keys, (0, 3, 2, 1))`` after ``EnsureChannelFirstd`` and transpose the result back. They
-    were trained on voxels in the order of the file, without ``Orientationd``. A network trained from scratch can keep
-    MONAI's order, for example with ``img_size=(128, 128, 64), patch_size=(4, 4, 2)``.
+    returns: end preprocessing with ``Transposed(keys, (0, 3, 2, 1))``, which leaves the affine alone and so belongs
+    behind ``Spacingd``, and transpose the result back. They were trained on voxels in the order of the file, without
+    ``Orientationd``. A network trained from scratch can keep MONAI's order, for example with
+    ``img_size=(128, 128, 64), patch_size=(4, 4, 2)``.
 
     Whole volumes go through ``sliding_window_inference`` with ``roi_size=img_size``. The batch norm inside can't be
     trained on a single image whose coarsest feature map (``img_size / patch_size / 8``) is one voxel.
@@ -56,9 +57,9 @@ class UNETRPP(nn.Module):
         shared_projection: one projection for keys and values.
         num_residual_blocks: residual convolution blocks after each attention, 1 or 2.
         deep_supervision: in training, return a list of logits, finest first: full resolution, 1/patch, 1/(2 patch).
-            Without it, and in evaluation, a tensor is returned. The two coarse heads exist either way, so that a
-            checkpoint fits with and without; but without, they require no gradient, so that parallel training does not
-            wait for one.
+            Without it, in evaluation and in TorchScript, a tensor is returned. The two coarse heads exist either way,
+            so that a checkpoint fits with and without; but without, they require no gradient, so that parallel training
+            does not wait for one.
 
     Raises:
         ValueError: When a parameter is out of range.

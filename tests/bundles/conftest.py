@@ -26,20 +26,22 @@ def cache(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def bundle_run(cache, tmp_path):
+@pytest.fixture(scope="session")
+def bundle_run(cache, tmp_path_factory):
     """Run a config as a user would: in a process of its own, from a folder that has nothing to do with it."""
+
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def run(config: str, *arguments: str, check: bool = True, command: str = "run") -> subprocess.CompletedProcess:
         environment = {
             **os.environ,
             "MONAI_VAFA_CACHE": str(cache),
-            "TORCH_HOME": str(tmp_path / "no_torch_hub"),
+            "TORCH_HOME": str(elsewhere / "no_torch_hub"),
             "PYTHONWARNINGS": "ignore",
         }
         done = subprocess.run(
             [sys.executable, "-m", "monai.bundle", command, "--config_file", str(BUNDLES / config), *arguments],
-            cwd=tmp_path,
+            cwd=elsewhere,
             env=environment,
             capture_output=True,
             text=True,

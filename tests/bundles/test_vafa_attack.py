@@ -25,10 +25,10 @@ def rows(path):
         return {row["attack"]: row for row in csv.DictReader(file)}
 
 
-@pytest.fixture
-def attacked(bundle_run, tmp_path):
+@pytest.fixture(scope="module")
+def attacked(bundle_run, tmp_path_factory):
     """One demo case, two steps."""
-    out = tmp_path / "out"
+    out = tmp_path_factory.mktemp("attack") / "out"
     return out, bundle_run(ATTACK, *ONE_CASE, "--output_dir", str(out), "--attack#steps", "2")
 
 
