@@ -103,8 +103,8 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _cut(volume: np.ndarray, axial: int) -> np.ndarray:
-    """An axial slice as radiologists look at it: anterior on top (from RAS)."""
-    return np.rot90(volume[:, :, axial].astype(np.float32))
+    """An axial slice of a RAS volume as radiologists look at it: anterior on top, the patient's right on the left."""
+    return np.rot90(volume[::-1, :, axial].astype(np.float32))
 
 
 def _overlay(labels: np.ndarray, colors: Sequence[tuple[float, ...]]) -> np.ndarray:

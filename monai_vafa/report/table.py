@@ -25,7 +25,7 @@ _ABSENT = "-"
 
 def format_tables(summary: Mapping[str, Any]) -> str:
     """
-    Tables of a run: each attack with damage and visibility, then each class.
+    Tables of a run: the damage and visibility of each attack, then each class.
 
     Args:
         summary: content of ``summary.json``.
@@ -39,10 +39,10 @@ def format_tables(summary: Mapping[str, Any]) -> str:
     damage = [["", *(_COLUMNS[key][0] for key in columns)]]
     damage += [[name, *(_cell(key, row.get(key)) for key in columns)] for name, row in means.items()]
     classes = list(dict.fromkeys(c for row in means.values() for c in row["classes"]))
-    per_class = [["DSC / HD95", *classes]]
-    for name, row in means.items():
-        scores = [row["classes"].get(c, {}) for c in classes]
-        per_class.append([name, *(f"{_cell('dsc', s.get('dsc'))} / {_cell('hd95', s.get('hd95'))}" for s in scores)])
+    per_class = [["DSC / HD95", *means]]
+    for cls in classes:
+        scores = [row["classes"].get(cls, {}) for row in means.values()]
+        per_class.append([cls, *(f"{_cell('dsc', s.get('dsc'))} / {_cell('hd95', s.get('hd95'))}" for s in scores)])
     done, total = len(summary["cases"]) - len(summary["failed"]), len(summary["cases"])
     notes = [f"Mean over {done} of {total} cases. {summary['description']}".rstrip()]
     notes.append("DSC in percent, background included; HD95 in voxels; L-inf and RMSE in gray values of 255.")
