@@ -16,7 +16,7 @@ CONFIGS = [
     ("unetr_inference", "inference.json", "infer"),
     ("vafa_attack", "attack.json", "infer"),
 ]
-NAMES = sorted({name for name, _, _ in CONFIGS})
+NAMES = sorted({name for name, _, _ in CONFIGS} | {"unetrpp_inference"})
 
 # Our own reading of the MONAI bundle specification: the published schema is a download, and tests run offline.
 _IMAGE = {
