@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -22,10 +23,12 @@ def describe(obj: Any) -> Any:
     Args:
         obj: an attack, inferer, transform, loss, or plain data.
     """
+    if isinstance(obj, float) and not math.isfinite(obj):
+        return str(obj)  # JSON has no such numbers, and NaN would differ from itself
     if isinstance(obj, (str, int, float, bool, type(None))):
         return obj
     if isinstance(obj, (np.generic, np.ndarray, torch.Tensor)):
-        return obj.tolist()
+        return describe(obj.tolist())
     if isinstance(obj, (torch.device, torch.dtype, np.dtype, os.PathLike)):
         return str(obj)
     if isinstance(obj, (list, tuple)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import torch
 from monai.losses import DiceCELoss
 from monai.transforms import Compose, RandFlip, ScaleIntensityRange
@@ -37,3 +38,9 @@ def test_differences_name_their_place():
     new = {"a": {"b": 2, "c": [1, 3]}, "e": 1}
     assert differences(old, new) == ["a.b: 1, now 2", "a.c[1]: 2, now 3", "d: 1, now None", "e: None, now 1"]
     assert differences(old, old) == []
+
+
+def test_numbers_that_json_lacks_do_not_differ_from_themselves():
+    described = describe({"a": float("nan"), "b": np.array([np.inf, 1.0])})
+    assert described == {"a": "nan", "b": ["inf", 1.0]}
+    assert differences(json.loads(json.dumps(described)), described) == []
