@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_vafa.data import demo_cohort
 
-BUNDLES = Path(__file__).parents[2] / "bundles"
+from .runs import BUNDLES
 
 
 @pytest.fixture(scope="session")
@@ -27,18 +29,23 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle_run(cache, tmp_path_factory):
+def environment(cache, tmp_path_factory) -> dict[str, str]:
+    """Environment of a machine that has the demo cohort, but never had the LPIPS trunk."""
+    return {
+        **os.environ,
+        "MONAI_VAFA_CACHE": str(cache),
+        "TORCH_HOME": str(tmp_path_factory.mktemp("no_torch_hub")),
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+@pytest.fixture(scope="session")
+def bundle_run(environment, tmp_path_factory):
     """Run a config as a user would: in a process of its own, from a folder that has nothing to do with it."""
 
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
     def run(config: str, *arguments: str, check: bool = True, command: str = "run") -> subprocess.CompletedProcess:
-        environment = {
-            **os.environ,
-            "MONAI_VAFA_CACHE": str(cache),
-            "TORCH_HOME": str(elsewhere / "no_torch_hub"),
-            "PYTHONWARNINGS": "ignore",
-        }
         done = subprocess.run(
             [sys.executable, "-m", "monai.bundle", command, "--config_file", str(BUNDLES / config), *arguments],
             cwd=elsewhere,
@@ -53,3 +60,30 @@ def bundle_run(cache, tmp_path_factory):
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def made_up_data(tmp_path_factory):
+    """Noise with two blocks in it, under the file names of Synapse and of ACDC."""
+    folder = tmp_path_factory.mktemp("made_up")
+    rng = np.random.default_rng(0)
+    label = np.zeros((40, 36, 8), np.uint8)
+    label[8:20, 8:20, 1:7], label[20:34, 16:32, 2:6] = 1, 3
+    image = (rng.normal(0, 30, label.shape) + 60.0 * label - 20).astype(np.float32)
+    names = {
+        "synapse": [(f"img{n:04d}", f"label{n:04d}") for n in [*range(1, 11), *range(21, 41)]],
+        "acdc": [
+            (f"patient{n:03d}_frame{frame}", f"patient{n:03d}_frame{frame}_gt")
+            for n in range(1, 101)
+            for frame in ("01", "12")
+        ],
+    }
+    for dataset, spacing in {"synapse": (-1.0, -1.0, 3.0), "acdc": (-1.4, -1.4, 7.0)}.items():
+        (folder / dataset).mkdir()
+        for array, index in ((image, 0), (label, 1)):
+            affine = np.diag([*spacing, 1.0])
+            affine[:3, 3] = 30, 20, -7
+            nib.save(nib.Nifti1Image(array, affine), folder / f"{dataset}{index}.nii.gz")
+            for pair in names[dataset]:
+                (folder / dataset / f"{pair[index]}.nii.gz").symlink_to(folder / f"{dataset}{index}.nii.gz")
+    return folder

@@ -13,7 +13,7 @@ from monai.networks.nets import UNETR
 
 from monai_vafa.networks import UNETRPP
 
-from .conftest import BUNDLES
+from .runs import BUNDLES
 
 NETWORKS = {"unetr_inference": UNETR, "unetrpp_inference": UNETRPP}
 

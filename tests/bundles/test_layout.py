@@ -9,7 +9,7 @@ from monai.bundle import ConfigWorkflow, verify_metadata
 
 from monai_vafa.networks import load_checkpoint
 
-from .conftest import BUNDLES
+from .runs import BUNDLES
 
 CONFIGS = [
     ("unetr_inference", "train.json", "train"),

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from .conftest import BUNDLES
+from .runs import BUNDLES
 
 pytestmark = pytest.mark.slow
 NAMES = ["unetr_inference", "unetrpp_inference"]

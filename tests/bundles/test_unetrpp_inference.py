@@ -10,8 +10,7 @@ import torch
 
 from monai_vafa.networks import UNETRPP, load_checkpoint
 
-from .conftest import BUNDLES
-from .test_unetr_inference import held_out_dsc, made_up_data, run, small_run_of_an_overlay, workflow  # noqa: F401
+from .runs import BUNDLES, held_out_dsc, run, small_run_of_an_overlay, workflow
 
 BUNDLE = "unetrpp_inference"
 PUBLISHED = {"synapse": UNETRPP.synapse, "acdc": UNETRPP.acdc}
@@ -51,12 +50,12 @@ def test_configs(file, workflow_type, cache, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("dataset", list(PUBLISHED))
-def test_overlays_train_evaluate_and_infer(dataset, made_up_data, tmp_path):  # noqa: F811
+def test_overlays_train_evaluate_and_infer(dataset, made_up_data, tmp_path):
     tiny = {**TINY, "roi_size": ROI_SIZE[dataset]}
     small_run_of_an_overlay(BUNDLE, dataset, made_up_data, tmp_path, **tiny)
 
 
-def test_resumed_training_goes_on_and_keeps_a_better_model(made_up_data, tmp_path):  # noqa: F811
+def test_resumed_training_goes_on_and_keeps_a_better_model(made_up_data, tmp_path):
     tiny = {**TINY, "roi_size": ROI_SIZE["acdc"]}
     shared = small_run_of_an_overlay(BUNDLE, "acdc", made_up_data, tmp_path, **tiny)
     best, last = tmp_path / "models" / "model.pt", tmp_path / "models" / "last.pt"

@@ -13,10 +13,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from .conftest import BUNDLES
-from .test_unetr_inference import INFERENCE, dsc
+from .runs import BUNDLES, dsc
 
 ATTACK = "vafa_attack/configs/attack.json"
+INFERENCE = "unetr_inference/configs/inference.json"
 ONE_CASE = ("--datalist", "$monai.data.load_decathlon_datalist(@datalist_file, True, @datalist_section)[:1]")
 
 
@@ -114,11 +114,11 @@ def test_bad_case_makes_the_exit_status_non_zero_and_keeps_the_others(bundle_run
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [8, 14])
-def test_killed_run_can_be_finished(bundle_run, cache, tmp_path, seconds):
+def test_killed_run_can_be_finished(bundle_run, environment, tmp_path, seconds):
     arguments = [*ONE_CASE, "--attack#steps", "3", "--output_dir"]
     bundle_run(ATTACK, *arguments, str(tmp_path / "unbroken"))
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(BUNDLES / ATTACK)]
-    killed = subprocess.Popen([*command, *arguments, str(tmp_path / "out")], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    killed = subprocess.Popen([*command, *arguments, str(tmp_path / "out")], env=environment, stdout=subprocess.DEVNULL)
     time.sleep(seconds)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

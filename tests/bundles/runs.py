@@ -1,0 +1,71 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs that several test modules make, and what they look at."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from monai.bundle import ConfigWorkflow
+
+BUNDLES = Path(__file__).parents[2] / "bundles"
+
+
+def dsc(prediction, label, classes):
+    both = [(prediction == c, label == c) for c in classes]
+    return np.mean([2 * (p & y).sum() / (p.sum() + y.sum()) for p, y in both])
+
+
+def held_out_dsc(predictions, cache):
+    """DSC without background of each saved prediction of a held-out demo subject."""
+    scores = []
+    for path in sorted(predictions.glob("*.nii.gz")):
+        prediction = nib.load(path)
+        label = nib.load(cache / "demo_cohort_v1" / "labelsTr" / path.name.replace("_pred", ""))
+        assert np.allclose(prediction.affine, label.affine)
+        scores.append(dsc(np.asarray(prediction.dataobj), np.asarray(label.dataobj), (1, 2, 3)))
+    return scores
+
+
+def workflow(bundle, *files, workflow_type, **overrides):
+    """A bundle's config with overlays, in this process."""
+    configs = [str(BUNDLES / bundle / "configs" / file) for file in files]
+    return ConfigWorkflow(configs, workflow_type=workflow_type, logging_file=False, **overrides)
+
+
+def run(bundle, *files, workflow_type="train", **overrides):
+    made = workflow(bundle, *files, workflow_type=workflow_type, **overrides)
+    made.initialize()
+    made.run()
+    made.finalize()
+    return made
+
+
+def small_run_of_an_overlay(bundle, dataset, made_up_data, folder, **tiny):
+    """Train, evaluate and infer with an overlay on two cases and a tiny network; gives the training's folder."""
+    shared = {
+        **tiny,
+        "dataset_dir": str(made_up_data / dataset),
+        "training_data": "$@datalist['training'][:2]",
+        "validation_data": "$@datalist['validation'][:1]",
+        "ckpt_dir": str(folder / "models"),
+        "output_dir": str(folder / "eval"),
+        "epochs": 1,
+        "val_interval": 1,
+    }
+    overlay = f"{dataset}.json"
+    run(bundle, "train.json", overlay, **shared)
+    assert (folder / "models" / "model.pt").is_file()
+    assert (folder / "models" / "last.pt").is_file()
+    run(bundle, "train.json", overlay, "evaluate.json", **shared)
+    with open(folder / "eval" / "val_dsc_raw.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 1
+    inference = run(bundle, "inference.json", overlay, workflow_type="infer", **shared)
+    image = inference.parser.get_parsed_content("images")[0]
+    prediction = nib.load(next((folder / "eval").glob("*_pred.nii.gz")))
+    assert prediction.shape == nib.load(image).shape
+    assert np.allclose(prediction.affine, nib.load(image).affine)
+    return shared
