@@ -42,12 +42,11 @@ def environment(cache, tmp_path_factory) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def bundle_run(environment, tmp_path_factory):
     """Run a config as a user would: in a process of its own, from a folder that has nothing to do with it."""
-
     elsewhere = tmp_path_factory.mktemp("elsewhere")
 
-    def run(config: str, *arguments: str, check: bool = True, command: str = "run") -> subprocess.CompletedProcess:
+    def run(config: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         done = subprocess.run(
-            [sys.executable, "-m", "monai.bundle", command, "--config_file", str(BUNDLES / config), *arguments],
+            [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(BUNDLES / config), *arguments],
             cwd=elsewhere,
             env=environment,
             capture_output=True,
