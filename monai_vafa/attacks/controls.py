@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Controls: what VAFA's ingredients do by themselves, without looking at the network."""
+"""Controls: noise, and what VAFA's ingredients do by themselves, without looking at the network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import torch
 from monai_vafa.frequency import block_sides, quantize_image
 
 from .base import Attack, AttackResult
+from .linf import GRAY_VALUES
 from .objective import Objective
 from .slices import rescale_slices
+from .voxel import check_recipe
 
-__all__ = ["QuantizeOnly", "RescaleOnly"]
+__all__ = ["GaussianNoise", "QuantizeOnly", "RescaleOnly"]
 
 
 class _Control(Attack):
@@ -70,3 +72,28 @@ class RescaleOnly(_Control):
 
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         return AttackResult(rescale_slices(image))
+
+
+class GaussianNoise(_Control):
+    """
+    Add Gaussian noise and clip to the intensity range (GN): the same in the recipes ``"tuned"`` and ``"upstream"``.
+
+    Args:
+        sigma: standard deviation in gray values of 255; take the ``eps`` of the attack it stands beside.
+        recipe: accepted so that every attack of the released code can be asked for its recipe by name.
+        kwargs: ``intensity_range``, ``seed``, see :class:`Attack`.
+
+    Raises:
+        ValueError: When ``sigma`` is not above 0 or the recipe is unknown.
+    """
+
+    def __init__(self, *, sigma: float = 4.0, recipe: str = "tuned", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if sigma <= 0:
+            raise ValueError(f"sigma={sigma} must be above 0 (gray values of 255).")
+        check_recipe(recipe)
+        self.sigma = float(sigma)
+        self.recipe = recipe
+
+    def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
+        return AttackResult(image + self.sigma / GRAY_VALUES * torch.randn_like(image))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from tqdm.auto import trange
 from .base import Attack, AttackResult
 from .objective import Objective
 
-__all__ = ["IterativeAttack", "Perturbation"]
+__all__ = ["IterativeAttack", "Perturbation", "where_active"]
 
 
 class Perturbation(ABC):
@@ -35,8 +36,31 @@ class Perturbation(ABC):
         return 0.0
 
     @abstractmethod
-    def ascend(self, gradient: torch.Tensor, active: torch.Tensor) -> None:
-        """Move ``variable`` up the gradient for the volumes that are ``active`` (``(B,)`` bool)."""
+    def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
+        """
+        Move ``variable`` up the gradient.
+
+        Args:
+            gradient: of the gain to ``variable``.
+            gain: the objective at ``variable``, ``(B,)``.
+            active: the volumes to move, ``(B,)`` bool.
+        """
+
+    @abstractmethod
+    def final(self, last: torch.Tensor) -> torch.Tensor:
+        """The image that the attack returns once its steps are used up; ``last`` is that of the last step."""
+
+
+def where_active(active: torch.Tensor, moved: torch.Tensor, still: torch.Tensor) -> torch.Tensor:
+    """
+    Take ``moved`` for the volumes that are active, ``still`` for the others.
+
+    Args:
+        active: ``(B,)`` bool.
+        moved: batch first.
+        still: same shape.
+    """
+    return torch.where(active.reshape(-1, *[1] * (moved.ndim - 1)), moved, still)
 
 
 class IterativeAttack(Attack):
@@ -64,6 +88,10 @@ class IterativeAttack(Attack):
     def _perturbation(self, image: torch.Tensor) -> Perturbation:
         """Start of a run on a clean image ``(B, C, *spatial)`` in [0, 1]."""
 
+    def _loss_at(self, step: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """Loss of a step, counted from 0."""
+        return self.loss
+
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         perturbation = self._perturbation(image)
         adversarial = image.clone()
@@ -73,7 +101,7 @@ class IterativeAttack(Attack):
         for step in trange(self.steps, desc=type(self).__name__, disable=not self.progress, leave=False):
             variable = perturbation.variable.requires_grad_()
             candidate = perturbation.image(step)
-            losses, success = objective(candidate)
+            losses, success = objective(candidate, self._loss_at(step))
             gain = (-losses if self.targeted else losses) - perturbation.dissimilarity(candidate)
             scale = objective.gradient_scale
             (gradient,) = torch.autograd.grad((gain * scale).sum(), variable)
@@ -82,12 +110,15 @@ class IterativeAttack(Attack):
             perturbation.variable = variable.detach()
             with torch.no_grad():
                 adversarial[active] = candidate.detach()[active]
-                perturbation.ascend(gradient / scale, active)
-                trace.append(gain.detach())
                 used += active
                 active = active & ~success
+                perturbation.ascend(gradient / scale, gain.detach(), active)
+                trace.append(gain.detach())
             if not active.any():
                 break
+        if active.any():
+            with torch.no_grad():
+                adversarial = where_active(active, perturbation.final(adversarial), adversarial)
         return AttackResult(adversarial, losses=torch.stack(trace), steps=used, tables=self._tables(perturbation))
 
     def _tables(self, perturbation: Perturbation) -> torch.Tensor | None:

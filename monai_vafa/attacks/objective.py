@@ -104,12 +104,15 @@ class Objective:
             logits = as_logits(self.network(image))
         return logits.float()
 
-    def __call__(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self, image: torch.Tensor, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Segmentation loss, and success, of each volume.
 
         Args:
             image: ``(B, C, *spatial)`` in [0, 1], part of the graph that leads to what the attack changes.
+            loss: stands in for the objective's own, for attacks whose loss depends on the step.
 
         Returns:
             losses ``(B,)`` with gradient, and ``(B,)`` bool: every voxel is wrong (targeted: as wanted).
@@ -123,7 +126,8 @@ class Objective:
             self._checked = True
         # A slice of a batch of one would cost a copy of all logits on the way back.
         alone = [logits] if len(logits) == 1 else logits.split(1)
-        losses = torch.stack([self.loss(*pair).reshape(()) for pair in zip(alone, self.label.split(1), strict=True)])
+        loss = self.loss if loss is None else loss
+        losses = torch.stack([loss(*pair).reshape(()) for pair in zip(alone, self.label.split(1), strict=True)])
         with torch.no_grad():
             hit = self._hit(logits)
             success = hit.flatten(1).all(1) if self.targeted else ~hit.flatten(1).any(1)

@@ -8,28 +8,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from monai.losses import DiceCELoss, DiceLoss
 
 from monai_vafa.frequency import block_sides, block_spectrum, quantize, spectrum_to_image
 from monai_vafa.losses import BlockSSIMLoss
 
 from .base import check_flag
-from .iterative import IterativeAttack, Perturbation
+from .default_loss import dice_ce_loss, dice_loss
+from .iterative import IterativeAttack, Perturbation, where_active
 from .slices import rescale_slices as stretch_slices
 
 __all__ = ["SliceFrequencyAttack", "VolumetricFrequencyAttack"]
 
-_DICE: dict[str, Any] = {
-    "to_onehot_y": True,
-    "softmax": True,
-    "squared_pred": True,
-    "smooth_nr": 0.0,
-    "smooth_dr": 1e-6,
-}
 # What the two recipes differ in. A q_init of None stands for q_max.
 _RECIPES: dict[str, dict[str, Any]] = {
-    "upstream": {"q_min": 5.0, "q_init": None, "loss": DiceCELoss, "rescale_slices": True},
-    "algorithm1": {"q_min": 1.0, "q_init": 1.0, "loss": DiceLoss, "rescale_slices": False},
+    "upstream": {"q_min": 5.0, "q_init": None, "loss": dice_ce_loss, "rescale_slices": True},
+    "algorithm1": {"q_min": 1.0, "q_init": 1.0, "loss": dice_loss, "rescale_slices": False},
 }
 _SOFTNESS_AT_START = 0.1
 
@@ -89,7 +82,7 @@ class VolumetricFrequencyAttack(IterativeAttack):
         if recipe not in _RECIPES:
             raise ValueError(f"recipe={recipe!r} must be one of {sorted(_RECIPES)}.")
         ingredients = _RECIPES[recipe]
-        super().__init__(steps=steps, loss=ingredients["loss"](**_DICE) if loss is None else loss, **kwargs)
+        super().__init__(steps=steps, loss=ingredients["loss"]() if loss is None else loss, **kwargs)
         q_min = ingredients["q_min"] if q_min is None else q_min
         q_init = ingredients["q_init"] if q_init is None else q_init
         q_init = q_max if q_init is None else q_init
@@ -188,7 +181,10 @@ class _TablePerturbation(Perturbation):
     def dissimilarity(self, image: torch.Tensor) -> torch.Tensor | float:
         return 0.0 if self._similarity is None else self._similarity(image, self._clean)
 
-    def ascend(self, gradient: torch.Tensor, active: torch.Tensor) -> None:
+    def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
         attack = self._attack
         moved = (self.variable + attack.step_size * gradient.sign()).clamp(attack.q_min, attack.q_max)
-        self.variable = torch.where(active.reshape(-1, *[1] * (moved.ndim - 1)), moved, self.variable)
+        self.variable = where_active(active, moved, self.variable)
+
+    def final(self, last: torch.Tensor) -> torch.Tensor:
+        return last

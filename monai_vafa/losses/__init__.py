@@ -5,5 +5,6 @@
 from __future__ import annotations
 
 from .structural_similarity import BlockSSIMLoss
+from .voxelwise import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss
 
-__all__ = ["BlockSSIMLoss"]
+__all__ = ["BlockSSIMLoss", "CosPGDLoss", "JensenShannonLoss", "MaskedCrossEntropyLoss", "SegPGDLoss"]
