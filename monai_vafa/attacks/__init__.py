@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+from .auto_pgd import AutoPGD
 from .base import Attack, AttackResult
+from .coefficients import CoefficientAttack
 from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
 from .iterative import IterativeAttack, Perturbation
 from .momentum import MomentumIterative
+from .perceptual import PerceptualFrequencyAttack
 from .segmentation import CosPGD, SegPGD
+from .square import SquareAttack
 from .targets import EraseClass, SwapClasses
 from .vafa import SliceFrequencyAttack, VolumetricFrequencyAttack
 from .voxel import BasicIterative, FastGradientSign, ProjectedGradientDescent
@@ -17,13 +21,16 @@ from .windows import SlidingWindowAttack
 __all__ = [
     "Attack",
     "AttackResult",
+    "AutoPGD",
     "BasicIterative",
+    "CoefficientAttack",
     "CosPGD",
     "EraseClass",
     "FastGradientSign",
     "GaussianNoise",
     "IterativeAttack",
     "MomentumIterative",
+    "PerceptualFrequencyAttack",
     "Perturbation",
     "ProjectedGradientDescent",
     "QuantizeOnly",
@@ -31,6 +38,7 @@ __all__ = [
     "SegPGD",
     "SliceFrequencyAttack",
     "SlidingWindowAttack",
+    "SquareAttack",
     "SwapClasses",
     "VolumetricFrequencyAttack",
 ]

@@ -197,7 +197,12 @@ class Attack(ABC):
     def threat_model(self) -> str:
         """One line for reports: what the attacker knows, wants and may change."""
         goal = "a given answer" if self.targeted else "any wrong answer"
-        return f"white box (weights, gradients and the labels of each window are known), aims at {goal}"
+        return f"{self._knowledge}, aims at {goal}"
+
+    @property
+    def _knowledge(self) -> str:
+        """What the attacker knows."""
+        return "white box (weights, gradients and the labels of each window are known)"
 
     @abstractmethod
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:

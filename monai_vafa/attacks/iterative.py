@@ -93,16 +93,19 @@ class IterativeAttack(Attack):
         return self.loss
 
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
-        perturbation = self._perturbation(image)
+        return self._climb(objective, image, self._perturbation(image), self.steps)
+
+    def _climb(self, objective: Objective, image: torch.Tensor, perturbation: Perturbation, steps: int) -> AttackResult:
+        """Take ``steps`` steps with a perturbation of a clean image ``(B, C, *spatial)`` in [0, 1]."""
         adversarial = image.clone()
         active = torch.ones(image.shape[0], dtype=torch.bool, device=image.device)
         used = torch.zeros(image.shape[0], dtype=torch.long, device=image.device)
         trace = []
-        for step in trange(self.steps, desc=type(self).__name__, disable=not self.progress, leave=False):
+        for step in trange(steps, desc=type(self).__name__, disable=not self.progress, leave=False):
             variable = perturbation.variable.requires_grad_()
             candidate = perturbation.image(step)
-            losses, success = objective(candidate, self._loss_at(step))
-            gain = (-losses if self.targeted else losses) - perturbation.dissimilarity(candidate)
+            gain, success = objective.gain(candidate, self._loss_at(step))
+            gain = gain - perturbation.dissimilarity(candidate)
             scale = objective.gradient_scale
             (gradient,) = torch.autograd.grad((gain * scale).sum(), variable)
             # float16 may overflow somewhere; such an entry says nothing of its direction and stays where it is.

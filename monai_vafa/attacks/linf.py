@@ -8,9 +8,29 @@ import torch
 
 from .iterative import Perturbation, where_active
 
-__all__ = ["GRAY_VALUES", "LinfPerturbation"]
+__all__ = ["GRAY_VALUES", "LinfPerturbation", "check_eps", "linf_bound"]
 
 GRAY_VALUES = 255.0
+
+
+def check_eps(eps: float) -> float:
+    """
+    Refuse a radius that no image can be attacked within.
+
+    Args:
+        eps: radius of the ball in gray values of 255.
+
+    Raises:
+        ValueError: When it is not in (0, 255].
+    """
+    if not 0 < eps <= GRAY_VALUES:
+        raise ValueError(f"eps={eps} must be above 0 and at most 255 (gray values of 255).")
+    return float(eps)
+
+
+def linf_bound(eps: float) -> str:
+    """What a ball of radius ``eps`` allows, in the words of a threat model."""
+    return f"may change: each voxel by at most {eps:g} of 255"
 
 
 class LinfPerturbation(Perturbation):
@@ -27,7 +47,7 @@ class LinfPerturbation(Perturbation):
         self.variable = clean.clone()
         self._clean = clean
         self._eps = eps / GRAY_VALUES
-        self._step_size = step_size / GRAY_VALUES
+        self._step_size: float | torch.Tensor = step_size / GRAY_VALUES
 
     def start_anywhere(self) -> None:
         """Move to a uniformly random point of the ball."""

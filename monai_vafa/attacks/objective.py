@@ -133,6 +133,13 @@ class Objective:
             success = hit.flatten(1).all(1) if self.targeted else ~hit.flatten(1).any(1)
         return losses, success
 
+    def gain(
+        self, image: torch.Tensor, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same with the sign that the attacker wants to raise: targeted, the loss counts negative."""
+        losses, success = self(image, loss)
+        return -losses if self.targeted else losses, success
+
     def _hit(self, logits: torch.Tensor) -> torch.Tensor:
         """Where the network says what the label says; ties count as said."""
         if self.label.shape[1] > 1 or logits.shape[1] == 1:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from .base import AttackResult, check_flag
 from .default_loss import dice_ce_loss
 from .iterative import IterativeAttack, Perturbation, where_active
-from .linf import GRAY_VALUES, LinfPerturbation
+from .linf import GRAY_VALUES, LinfPerturbation, check_eps, linf_bound
 from .objective import Objective
 
 __all__ = ["BasicIterative", "FastGradientSign", "ProjectedGradientDescent", "VoxelAttack"]
@@ -65,17 +65,15 @@ class VoxelAttack(IterativeAttack):
     ) -> None:
         super().__init__(steps=steps, loss=dice_ce_loss() if loss is None else loss, **kwargs)
         check_recipe(recipe)
-        if not 0 < eps <= GRAY_VALUES:
-            raise ValueError(f"eps={eps} must be above 0 and at most 255 (gray values of 255).")
+        self.eps = check_eps(eps)
         if step_size is not None and step_size <= 0:
             raise ValueError(f"step_size={step_size} must be above 0.")
         self.recipe = recipe
-        self.eps = float(eps)
         self.step_size = self._own_step_size() if step_size is None else float(step_size)
 
     @property
     def threat_model(self) -> str:
-        return f"{super().threat_model}; may change: each voxel by at most {self.eps:g} of 255"
+        return f"{super().threat_model}; {linf_bound(self.eps)}"
 
     def _own_step_size(self) -> float:
         return _UPSTREAM_STEP if self.recipe == "upstream" else self.eps / 4
@@ -165,8 +163,7 @@ class ProjectedGradientDescent(BasicIterative):
 
     def _final_gain(self, objective: Objective, result: AttackResult) -> torch.Tensor:
         with torch.no_grad():
-            losses, _ = objective(result.adversarial)
-        return -losses if self.targeted else losses
+            return objective.gain(result.adversarial)[0]
 
 
 def _better(chosen: torch.Tensor, new: AttackResult, old: AttackResult) -> AttackResult:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from .benchmark import Benchmark
 from .evaluation import AttackEvaluation
+from .rows import AttackRows, join_sweeps
 
-__all__ = ["AttackEvaluation"]
+__all__ = ["AttackEvaluation", "AttackRows", "Benchmark", "join_sweeps"]

@@ -6,32 +6,31 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from monai.data import Dataset
 from monai.inferers import Inferer
 from monai.metrics import CumulativeIterationMetric
-from monai.utils import ensure_tuple, ensure_tuple_rep
+from monai.transforms import apply_transform
+from monai.utils import ensure_tuple
 
 from monai_vafa.attacks import Attack, SlidingWindowAttack
-from monai_vafa.attacks.base import check_image_values
-from monai_vafa.attacks.objective import as_logits, predicted_labels
-from monai_vafa.metrics import changed_voxel_rate
 
+from .case import CaseRunner
+from .checks import CLEAN, check_attacks, root_cause
 from .describe import describe
 from .provenance import case_names, file_sha256, versions
 from .results import ResultFolder
-from .scoring import nan_mean, segmentation_scores, visibility_scores
+from .scoring import class_means
 from .summary import summarize
+from .volumes import VolumeScorer, oriented_like
 
-__all__ = ["CLEAN", "AttackEvaluation"]
+__all__ = ["AttackEvaluation"]
 
 logger = logging.getLogger(__name__)
-
-CLEAN = "clean"
 
 
 class AttackEvaluation:
@@ -39,7 +38,8 @@ class AttackEvaluation:
     Runs attacks on the cases of a data set and writes what they did (see :class:`ResultFolder` for the files).
 
     For each case the clean image comes first, then each attack: adversarial volume, prediction, scores. A second
-    run into the same folder goes on where the first one ended. A case that fails is recorded and the others go on.
+    run into the same folder goes on where the first one ended, also with further cases or attacks. A case that fails
+    is recorded and the others go on.
 
     Args:
         dataset: items are dictionaries with the preprocessed image and label (channel-first MetaTensors); its
@@ -58,6 +58,8 @@ class AttackEvaluation:
         to_file_units: turns a preprocessed image ``(C, *spatial)`` back into the units of the file it came from.
         checkpoint: the network's weights file; its hash is recorded.
         target: class map ``(C, *spatial)`` -> the map that targeted attacks aim at.
+        saved: names of the attacks whose volumes are written, beside the clean ones; ``None`` for all. A finished
+            attack whose volumes are asked for only later is run again.
         description: a line on the data, shown beside every result.
         device: where to compute.
         image_key: key of the image.
@@ -84,6 +86,7 @@ class AttackEvaluation:
         to_file_units: Callable[[torch.Tensor], torch.Tensor] | None = None,
         checkpoint: str | os.PathLike | None = None,
         target: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        saved: Sequence[str] | None = None,
         description: str = "",
         device: torch.device | str = "cpu",
         image_key: str = "image",
@@ -91,54 +94,57 @@ class AttackEvaluation:
     ) -> None:
         if len(dataset) == 0:
             raise ValueError("dataset is empty: the data list names no cases.")
-        if not attacks:
-            raise ValueError("attacks is empty: name at least one.")
-        for name, attack in attacks.items():
-            if name == CLEAN or not name.replace("_", "").replace("-", "").isalnum():
-                raise ValueError(
-                    f"attack name {name!r} must be made of letters, digits, - and _, and not be {CLEAN!r}."
-                )
-            if attack.targeted and target is None:
-                raise ValueError(
-                    f"attack {name!r} is targeted, so target must say what it aims at, e.g. EraseClass(1)."
-                )
-            if min(roi_size := ensure_tuple_rep(windows.roi_size, 3)) > 0:
-                attack.check_image((1, 1, *roi_size))
+        check_attacks(attacks, windows, target)
+        if unknown := [name for name in saved or () if name not in attacks]:
+            raise ValueError(f"saved names {unknown[0]!r}, which is none of the attacks {', '.join(attacks)}.")
         self.dataset = dataset
         self.network = network.to(device)
-        self.inferer = inferer
         self.attacks = dict(attacks)
-        self.windows = windows
-        self.segmentation_metrics = dict(segmentation_metrics)
-        self.visibility_metrics = dict(visibility_metrics)
-        self.class_names = list(class_names)
-        self.intensity_range = intensity_range
-        self.to_file_units = to_file_units
-        self.target = target
-        self.device = torch.device(device)
-        self.image_key = image_key
-        self.label_key = label_key
+        self.saved = list(attacks) if saved is None else list(saved)
         images = [os.fspath(ensure_tuple(item[image_key])[0]) for item in dataset.data]
         self.cases = dict(zip(case_names(images), images, strict=True))
         self.failed: dict[str, str] = {}
+        self._keys = (image_key, label_key)
         self._facts = {
             "description": description,
-            "device": str(self.device),
+            "device": str(torch.device(device)),
             "checkpoint": None if checkpoint is None else os.fspath(checkpoint),
             "versions": versions(),
-            "class_names": self.class_names,
+            "class_names": list(class_names),
             "threat_models": {name: attack.threat_model for name, attack in self.attacks.items()},
-            "unmeasured": [name for name, metric in self.visibility_metrics.items() if metric is None],
+            "unmeasured": [name for name, metric in visibility_metrics.items() if metric is None],
         }
-        self._parameters = {
+        parameters = {
             "attacks": describe(self.attacks),
             "windows": {"roi_size": describe(windows.roi_size), "overlap": windows.overlap},
             "inferer": describe(inferer),
             "preprocessing": describe(dataset.transform),
+            "segmentation_metrics": describe(segmentation_metrics),
             "target": describe(target),
             "checkpoint_sha256": None if checkpoint is None else file_sha256(checkpoint),
+            "cases": self.cases,
         }
-        self.results = ResultFolder(output_dir, self._parameters, self.cases)
+        self.results = ResultFolder(output_dir, parameters)
+        self._scorer = VolumeScorer(
+            network=self.network,
+            inferer=inferer,
+            segmentation_metrics=segmentation_metrics,
+            class_names=class_names,
+            device=torch.device(device),
+            image_key=image_key,
+            label_key=label_key,
+        )
+        self._runner = CaseRunner(
+            scorer=self._scorer,
+            attacks=self.attacks,
+            windows=windows,
+            target=target,
+            visibility_metrics=visibility_metrics,
+            intensity_range=intensity_range,
+            to_file_units=to_file_units,
+            saved=self.saved,
+            results=self.results,
+        )
 
     def run(self) -> None:
         """Attack all cases that are not finished yet, and write the summary."""
@@ -150,17 +156,17 @@ class AttackEvaluation:
         for index, case in enumerate(self.cases):
             if case in self.failed:
                 continue
-            missing = [name for name in (CLEAN, *self.attacks) if name not in self.results.finished(case)]
+            missing = self._runner.missing(case)
             if not missing:
                 logger.info("%s: finished earlier", case)
                 continue
+            logger.info("case %d of %d, %s: %d rows to go", index + 1, len(self.cases), case, len(missing))
             try:
-                self._run_case(index, case, missing)
+                self._runner.run(case, self.dataset[index], missing)
             except Exception as error:
                 logger.exception("%s failed; going on with the other cases", case)
-                cause = _root_cause(error)
-                self.failed[case] = f"{type(cause).__name__}: {cause}"
-        self.results.flush(list(self.cases))
+                self.failed[case] = root_cause(error)
+        self.results.flush(list(self.cases), [CLEAN, *self.attacks])
         self._write_summary("failed" if self.failed else "complete")
 
     def raise_if_failed(self) -> None:
@@ -174,62 +180,29 @@ class AttackEvaluation:
             errors = "; ".join(f"{case}: {error}" for case, error in self.failed.items())
             raise RuntimeError(f"{len(self.failed)} of {len(self.cases)} cases failed: {errors}")
 
-    def _run_case(self, index: int, case: str, missing: Sequence[str]) -> None:
-        item = self.dataset[index]
-        affine = item[self.image_key].affine.cpu().numpy()
-        image, label = (item[key].as_tensor()[None].to(self.device) for key in (self.image_key, self.label_key))
-        check_image_values(image)
-        if label.shape[2:] != image.shape[2:]:
-            raise ValueError(f"label of shape {tuple(label.shape)} does not fit an image of {tuple(image.shape)}.")
-        clean_labels = self._predict(image)
-        self.results.write_volume("predictions", case, "label", label[0].byte().cpu().numpy(), affine)
-        for name in missing:
-            logger.info("case %d of %d, %s: %s", index + 1, len(self.cases), case, name)
-            adversarial, prediction, seconds = image, clean_labels, 0.0
-            if name != CLEAN:
-                attack = self.attacks[name]
-                aim = self.target(label[0])[None] if attack.targeted and self.target is not None else label
-                start = time.perf_counter()
-                adversarial = self.windows(attack, self.network, image, aim)
-                seconds = time.perf_counter() - start
-                prediction = self._predict(adversarial)
-            in_units = adversarial[0] if self.to_file_units is None else self.to_file_units(adversarial[0])
-            self.results.write_volume("adversarial", case, name, in_units.float().cpu().numpy(), affine)
-            self.results.write_volume("predictions", case, name, prediction[0].byte().cpu().numpy(), affine)
-            per_class = segmentation_scores(self.segmentation_metrics, prediction, label, len(self.class_names))
-            self.results.add(
-                {
-                    "case": case,
-                    "attack": name,
-                    **{key: nan_mean(values) for key, values in per_class.items()},
-                    **visibility_scores(self.visibility_metrics, adversarial, image, self.intensity_range),
-                    "changed_voxel_rate": float(changed_voxel_rate(prediction, clean_labels)),
-                    "steps": getattr(self.attacks.get(name), "steps", 0),
-                    "seconds": seconds,
-                },
-                [
-                    {"case": case, "attack": name, "class": cls, **{key: per_class[key][i] for key in per_class}}
-                    for i, cls in enumerate(self.class_names)
-                ],
-            )
+    def score_image(self, case: str, image: str | os.PathLike) -> dict[str, float]:
+        """
+        Let the network predict another image in place of a case's own, and compare with the case's label.
+
+        Args:
+            case: name of the case.
+            image: NIfTI file in the units of the case's own image, on any grid.
+
+        Returns:
+            mean of each segmentation metric over the classes, see :func:`class_means`.
+        """
+        item = self.dataset.data[list(self.cases).index(case)]
+        with oriented_like(image, self.cases[case]) as path:
+            loaded = cast(dict[str, Any], apply_transform(self.dataset.transform, {**item, self._keys[0]: path}))
+        volumes = self._scorer.load(loaded, align=True)
+        return class_means(self._scorer.score(self._scorer.predict(volumes.image), volumes.label))
 
     def _paths(self, index: int) -> list[str]:
         item = self.dataset.data[index]
-        return [path for key in (self.image_key, self.label_key) for path in ensure_tuple(item[key])]
-
-    def _predict(self, image: torch.Tensor) -> torch.Tensor:
-        self.network.eval()
-        with torch.no_grad():
-            logits = as_logits(self.inferer(image, self.network))
-        if logits.shape[1] != len(self.class_names):
-            raise ValueError(
-                f"the network knows {logits.shape[1]} classes, but class_names are {len(self.class_names)}: "
-                f"{', '.join(self.class_names)}."
-            )
-        return predicted_labels(logits)
+        return [path for key in self._keys for path in ensure_tuple(item[key])]
 
     def _write_summary(self, status: str) -> None:
-        cases, metrics = self.results.rows()
+        cases, metrics = ([row for row in rows if row["case"] in self.cases] for rows in self.results.rows())
         self.results.write_summary(
             {
                 "status": status,
@@ -237,13 +210,6 @@ class AttackEvaluation:
                 "cases": self.cases,
                 "failed": self.failed,
                 "means": summarize(cases, metrics, [CLEAN, *self.attacks]),
-                "parameters": self._parameters,
+                "parameters": self.results.parameters,
             }
         )
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """MONAI says which transform failed, and the reason only behind it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error

@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,12 +15,13 @@ import nibabel as nib
 import numpy as np
 
 from .describe import differences
+from .files import CsvTable, read_json, remove_partial_files, write_file, write_json
 
-__all__ = ["CASE_COLUMNS", "METRIC_COLUMNS", "ResultFolder"]
+__all__ = ["CASE_COLUMNS", "METRIC_COLUMNS", "ResultFolder", "join_parameters", "refuse_changes"]
 
-_PARTIAL = ".partial"
 METRIC_COLUMNS = ("case", "attack", "class")
 CASE_COLUMNS = ("case", "attack")
+_GROWING = ("attacks", "cases")
 
 
 class ResultFolder:
@@ -40,41 +38,45 @@ class ResultFolder:
 
     Args:
         folder: made with the first file.
-        parameters: what the results depend on, plain data.
-        cases: case name -> image file.
+        parameters: what the results depend on, plain data, see :func:`join_parameters`.
+
+    Attributes:
+        parameters: those given, with the attacks and cases of earlier runs, whose rows are still there.
 
     Raises:
         ValueError: When the folder holds results of other parameters, or of cases with the same names from other
             files; names the first that differ.
     """
 
-    def __init__(self, folder: str | os.PathLike, parameters: Mapping[str, Any], cases: Mapping[str, str]) -> None:
+    def __init__(self, folder: str | os.PathLike, parameters: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        summary = self._read_summary()
-        if summary:
-            earlier = {case: path for case, path in summary["cases"].items() if case in cases}
-            changed = differences(earlier, {case: cases[case] for case in earlier}, "cases")
-            # Through JSON, as the earlier ones went.
-            changed += differences(summary["parameters"], json.loads(json.dumps(parameters)))
-            if changed:
-                raise ValueError(
-                    f"output_dir={os.fspath(folder)!r} holds results of other parameters: {'; '.join(changed[:5])}"
-                    f"{'; ...' if len(changed) > 5 else ''}. Choose another output_dir, or remove this one."
-                )
-        if self.folder.is_dir():
-            for stale in self.folder.rglob(f"*{_PARTIAL}"):
-                stale.unlink()
-        self._cases = self._read("cases.csv")
-        finished = {(row["case"], row["attack"]) for row in self._cases}
-        self._metrics = [row for row in self._read("metrics.csv") if (row["case"], row["attack"]) in finished]
+        summary = read_json(self.folder / "summary.json")
+        self.parameters, changed = join_parameters(summary.get("parameters"), parameters)
+        refuse_changes(f"output_dir={os.fspath(folder)!r}", changed, "Choose another output_dir, or remove this one.")
+        remove_partial_files(self.folder)
+        self._cases = CsvTable(self.folder / "cases.csv", CASE_COLUMNS)
+        self._metrics = CsvTable(self.folder / "metrics.csv", METRIC_COLUMNS)
+        finished = {(row["case"], row["attack"]) for row in self._cases.rows}
+        self._metrics.rows = [row for row in self._metrics.rows if (row["case"], row["attack"]) in finished]
 
     def finished(self, case: str) -> set[str]:
         """Names of the attacks whose results for a case are complete."""
-        return {row["attack"] for row in self._cases if row["case"] == case}
+        return {row["attack"] for row in self._cases.rows if row["case"] == case}
+
+    def volume(self, kind: str, case: str, name: str) -> Path:
+        """
+        Path of a NIfTI file ``KIND/CASE_NAME.nii.gz``, whether it is there or not.
+
+        Args:
+            kind: subfolder.
+            case: case name.
+            name: attack name.
+        """
+        return self.folder / kind / f"{case}_{name}.nii.gz"
 
     def write_volume(self, kind: str, case: str, name: str, voxels: np.ndarray, affine: np.ndarray) -> None:
         """
-        Write a NIfTI file ``KIND/CASE_NAME.nii.gz``.
+        Write a NIfTI file, see :meth:`volume`.
 
         Args:
             kind: subfolder.
@@ -86,7 +88,7 @@ class ResultFolder:
         stored = voxels[0] if voxels.shape[0] == 1 else np.moveaxis(voxels, 0, -1)
         image = nib.Nifti1Image(np.ascontiguousarray(stored), affine)
         # Without a time stamp or file name in it, so that the same volume gives the same bytes.
-        self._write(f"{kind}/{case}_{name}.nii.gz", gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+        write_file(self.volume(kind, case, name), gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
 
     def add(self, case_row: Mapping[str, Any], metric_rows: Sequence[Mapping[str, Any]]) -> None:
         """
@@ -96,59 +98,65 @@ class ResultFolder:
             case_row: row of ``cases.csv``.
             metric_rows: rows of ``metrics.csv``.
         """
-        self._metrics += [{key: _cell(value) for key, value in row.items()} for row in metric_rows]
-        self._cases.append({key: _cell(value) for key, value in case_row.items()})
+        self._metrics.add(metric_rows)
+        self._cases.add([case_row])
         self.flush()
 
-    def flush(self, order: Sequence[str] = ()) -> None:
+    def flush(self, cases: Sequence[str] = (), attacks: Sequence[str] = ()) -> None:
         """
         Write both tables.
 
         Args:
-            order: case names in the order wanted, for cases that were finished in another one.
+            cases: case names in the order wanted, for cases that were finished in another one.
+            attacks: attack names in the order wanted.
         """
-        rank = {case: i for i, case in enumerate(order)}
-        for rows, name, keys in (
-            (self._metrics, "metrics.csv", METRIC_COLUMNS),
-            (self._cases, "cases.csv", CASE_COLUMNS),
-        ):
-            rows.sort(key=lambda row: rank.get(row["case"], 0))
-            columns = list(dict.fromkeys([*keys, *(key for row in rows for key in row)]))
-            text = io.StringIO()
-            writer = csv.DictWriter(text, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            self._write(name, text.getvalue().encode())
+        for table in (self._metrics, self._cases):
+            table.write({"case": cases, "attack": attacks})
 
     def rows(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         """Rows of ``cases.csv`` and of ``metrics.csv`` so far."""
-        return self._cases, self._metrics
+        return self._cases.rows, self._metrics.rows
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``."""
-        self._write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
-
-    def _read_summary(self) -> dict[str, Any]:
-        path = self.folder / "summary.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
-
-    def _read(self, name: str) -> list[dict[str, str]]:
-        path = self.folder / name
-        if not path.is_file():
-            return []
-        with open(path, newline="") as file:
-            return list(csv.DictReader(file))
-
-    def _write(self, name: str, content: bytes) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}{_PARTIAL}")
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        write_json(self.folder / "summary.json", summary)
 
 
-def _cell(value: Any) -> str:
-    """A CSV cell; what was not or can't be measured stays empty."""
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else ""
-    return "" if value is None else str(value)
+def join_parameters(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """
+    Parameters of the results of two runs, between which attacks and cases may come and go but nothing may change.
+
+    Args:
+        earlier: parameters as read from a file; ``None`` for the first run.
+        now: parameters of this run; under ``"attacks"`` what each was built with, under ``"cases"`` the image file
+            of each.
+
+    Returns:
+        this run's parameters with the earlier attacks and cases behind, and what differs, see :func:`differences`.
+    """
+    if earlier is None:
+        return dict(now), []
+    joined = json.loads(json.dumps(now))  # as the earlier ones went
+    old, new = dict(earlier), dict(joined)
+    for part in _GROWING:
+        both = [name for name in joined[part] if name in earlier[part]]
+        old[part], new[part] = ({name: side[part][name] for name in both} for side in (earlier, joined))
+        joined[part] = {**joined[part], **earlier[part]}
+    return joined, differences(old, new)
+
+
+def refuse_changes(place: str, changed: Sequence[str], way_out: str) -> None:
+    """
+    Refuse to mix results.
+
+    Args:
+        place: where the earlier results are.
+        changed: what differs between these and this run's, see :func:`differences`.
+        way_out: what the user can do.
+
+    Raises:
+        ValueError: When something differs; names the first five.
+    """
+    if changed:
+        some = "; ".join(changed[:5]) + ("; ..." if len(changed) > 5 else "")
+        raise ValueError(f"{place} holds results of other parameters: {some}. {way_out}")

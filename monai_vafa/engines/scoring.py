@@ -12,7 +12,7 @@ from monai.networks import one_hot
 
 from monai_vafa.metrics import linf_distance, rmse_distance
 
-__all__ = ["nan_mean", "segmentation_scores", "visibility_scores"]
+__all__ = ["class_means", "segmentation_scores", "visibility_scores"]
 
 _DISTANCES = {"linf": linf_distance, "rmse": rmse_distance}
 
@@ -31,7 +31,7 @@ def segmentation_scores(
         num_classes: number of classes, background included.
 
     Raises:
-        ValueError: When ``label`` holds a class that the network does not know.
+        ValueError: When ``label`` holds a class that the network does not know, or a metric gives no value per class.
     """
     if label.min() < 0 or label.max() >= num_classes:
         raise ValueError(
@@ -39,7 +39,35 @@ def segmentation_scores(
             f"{num_classes - 1}; map the labels to the network's classes."
         )
     pair = {"y_pred": one_hot(prediction, num_classes), "y": one_hot(label, num_classes)}
-    return {name: _values(metric, pair) for name, metric in metrics.items()}
+    # MONAI's metrics do not agree on a class that is predicted but absent: some give 0, some NaN.
+    present = pair["y"].flatten(2).any(2).flatten().tolist()
+    scores = {}
+    for name, metric in metrics.items():
+        values = _values(metric, pair)
+        if len(values) != num_classes:
+            raise ValueError(
+                f"segmentation_metrics[{name!r}] gives {len(values)} values for {num_classes} classes; it needs "
+                "include_background=True and reduction='none'."
+            )
+        scores[name] = [value if there else float("nan") for value, there in zip(values, present, strict=True)]
+    return scores
+
+
+def class_means(per_class: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """
+    Mean of each metric over the classes for which it is defined, with background (as in the paper) and without.
+
+    Args:
+        per_class: metric -> value per class, background first.
+
+    Returns:
+        ``METRIC`` and ``METRIC_foreground``; NaN where no class has a value.
+    """
+    means = {}
+    for name, values in per_class.items():
+        means[name] = _nan_mean(values)
+        means[f"{name}_foreground"] = _nan_mean(values[1:])
+    return means
 
 
 def visibility_scores(
@@ -61,14 +89,13 @@ def visibility_scores(
     width = (high - low) or 1.0
     pair = {"y_pred": (adversarial - low) / width, "y": (clean - low) / width}
     scores: dict[str, float | None] = {
-        name: None if metric is None else nan_mean(_values(metric, pair)) for name, metric in metrics.items()
+        name: None if metric is None else _nan_mean(_values(metric, pair)) for name, metric in metrics.items()
     }
     distances = {name: distance(pair["y_pred"], pair["y"]) for name, distance in _DISTANCES.items()}
     return {**scores, **{name: float(value) for name, value in distances.items()}}
 
 
-def nan_mean(values: Sequence[float]) -> float:
-    """Mean of the values that are numbers; NaN if none is."""
+def _nan_mean(values: Sequence[float]) -> float:
     return float(torch.tensor(values).nanmean())
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from .bands import expand_bands, in_plane_frequency
 from .blocks import block_sides, merge_blocks, split_blocks
 from .dct import dct, idct
 from .quantization import quantize, soft_round
@@ -13,7 +14,9 @@ __all__ = [
     "block_sides",
     "block_spectrum",
     "dct",
+    "expand_bands",
     "idct",
+    "in_plane_frequency",
     "merge_blocks",
     "quantize",
     "quantize_image",

@@ -5,16 +5,67 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from tqdm.auto import tqdm
 
-__all__ = ["case_figure"]
+from .files import write_file
+
+__all__ = ["case_figure", "case_figures", "figure_rows"]
 
 _DPI = 110
+_MOST_ROWS = 7  # a figure with more is too tall to look at
+_KEPT_CONTROLS = ("quantize_only", "gn")
+
+
+def case_figures(folder: str | os.PathLike, summary: Mapping[str, Any], attacks: Sequence[str]) -> list[str]:
+    """
+    Draw every case that has volumes (see :func:`case_figure`).
+
+    Args:
+        folder: result folder of a run.
+        summary: content of its ``summary.json``.
+        attacks: names of the rows that may be drawn, the clean one first; :func:`figure_rows` chooses.
+
+    Returns:
+        names of the cases drawn.
+
+    Raises:
+        ModuleNotFoundError: When matplotlib is missing.
+    """
+    drawn = []
+    for case in tqdm([c for c in summary["cases"] if c not in summary["failed"]], desc="figures", leave=False):
+        stored = [a for a in attacks if all((Path(folder) / kind).is_file() for kind in _volumes(case, a))]
+        if stored[:1] == attacks[:1] and (Path(folder) / "predictions" / f"{case}_label.nii.gz").is_file():
+            rows = figure_rows(summary["means"], stored)
+            case_figure(folder, case, rows, summary["class_names"], summary["description"])
+            drawn.append(case)
+    return drawn
+
+
+def figure_rows(means: Mapping[str, Mapping[str, Any]], attacks: Sequence[str]) -> list[str]:
+    """
+    Which rows to draw: all when they are few, else clean, two controls, and the strongest attacks.
+
+    Args:
+        means: attack -> column -> mean.
+        attacks: names of the rows, the clean one first.
+
+    Returns:
+        at most seven names; of a choice, the attack with the lowest mean DSC comes last, since that one chooses the
+        slice.
+    """
+    if len(attacks) <= _MOST_ROWS:
+        return list(attacks)
+    clean, *others = attacks
+    controls = [name for name in _KEPT_CONTROLS if name in others]
+    scores = {name: means[name].get("dsc") for name in others if name not in controls}
+    ranked = sorted(scores, key=lambda name: 1.0 if (dsc := scores[name]) is None else float(dsc), reverse=True)
+    return [clean, *controls, *ranked[-(_MOST_ROWS - 1 - len(controls)) :]]
 
 
 def case_figure(
@@ -78,23 +129,25 @@ def case_figure(
         else:
             change = _cut(images[name] - images[clean], axial)
             shown = row[2].imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-            row[2].set_title("change of the image")
+            if name == attacks[1]:
+                row[2].set_title("change of the image")
         for axis in row:
             axis.set_xticks([])
             axis.set_yticks([])
     if len(attacks) > 1:
-        figure.colorbar(shown, ax=list(axes[1:, 2]), shrink=0.6, location="right")
+        figure.colorbar(shown, ax=list(axes[:, 2]), shrink=0.6, aspect=40, location="right")
     present = sorted({int(c) for volume in labels.values() for c in np.unique(_cut(volume, axial))} - {0})
     patches = [Patch(color=colors[c], label=class_names[c]) for c in present if c < len(class_names)]
     if patches:
         figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     figure.suptitle(f"{case}, axial slice {axial}" + (f"\n{title}" if title else ""), fontsize=10)
     path = root / "figures" / f"{case}.png"
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    figure.savefig(partial, format="png")
-    os.replace(partial, path)
+    write_file(path, lambda partial: figure.savefig(partial, format="png"))
     return path
+
+
+def _volumes(case: str, name: str) -> list[str]:
+    return [f"{kind}/{case}_{name}.nii.gz" for kind in ("adversarial", "predictions")]
 
 
 def _load(path: Path) -> np.ndarray:

@@ -1,18 +1,33 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The tables that a run ends with, as text."""
+"""The tables that a run ends with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["format_tables"]
+__all__ = [
+    "COLUMNS",
+    "UNITS",
+    "Table",
+    "cell",
+    "class_table",
+    "damage_table",
+    "format_tables",
+    "run_notes",
+    "table_text",
+]
 
 # column of cases.csv -> header, and how its mean is printed
-_COLUMNS = {
+COLUMNS = {
     "dsc": ("DSC", lambda v: f"{100 * v:.2f}"),
+    "dsc_foreground": ("DSC fg", lambda v: f"{100 * v:.2f}"),
     "hd95": ("HD95", lambda v: f"{v:.2f}"),
+    "hd95_foreground": ("HD95 fg", lambda v: f"{v:.2f}"),
+    "nsd": ("NSD", lambda v: f"{100 * v:.2f}"),
+    "nsd_foreground": ("NSD fg", lambda v: f"{100 * v:.2f}"),
     "lpips": ("100(1-LPIPS)", lambda v: f"{100 * (1 - v):.2f}"),
     "ssim": ("SSIM", lambda v: f"{v:.4f}"),
     "psnr": ("PSNR", lambda v: f"{v:.1f}"),
@@ -20,7 +35,83 @@ _COLUMNS = {
     "rmse": ("RMSE", lambda v: f"{v:.2f}"),
     "changed_voxel_rate": ("changed", lambda v: f"{100 * v:.1f} %"),
 }
+UNITS = (
+    "DSC and NSD in percent, means over classes, background included; fg: without background. HD95 in voxels; "
+    "L-inf and RMSE in gray values of 255."
+)
 _ABSENT = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """
+    A table to be shown as text or HTML.
+
+    Args:
+        title: what it shows; may be empty.
+        rows: cells as text, the header first; all of one length.
+        notes: lines below it.
+        labels: number of columns, from the left, that name the row.
+    """
+
+    title: str
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+    labels: int = 1
+
+
+def cell(column: str, value: float | None) -> str:
+    """
+    A value of ``cases.csv`` as it is printed; ``-`` for ``None``.
+
+    Args:
+        column: key of ``COLUMNS``.
+        value: in the units of the file.
+    """
+    return _ABSENT if value is None else COLUMNS[column][1](value)
+
+
+def damage_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
+    """
+    Damage and visibility of each attack.
+
+    Args:
+        means: attack -> column -> mean, as in ``summary.json``; columns that no row has are left out.
+        title: what it shows.
+    """
+    columns = [key for key in COLUMNS if any(key in row for row in means.values())]
+    header = ["", *(COLUMNS[key][0] for key in columns)]
+    return Table(title, [header, *([name, *(cell(k, row.get(k)) for k in columns)] for name, row in means.items())])
+
+
+def class_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
+    """
+    DSC and HD95 of each class under each attack.
+
+    Args:
+        means: attack -> "classes" -> class -> column -> mean, as in ``summary.json``.
+        title: what it shows.
+    """
+    rows = [["DSC / HD95", *means]]
+    for cls in dict.fromkeys(c for row in means.values() for c in row.get("classes", {})):
+        scores = [row.get("classes", {}).get(cls, {}) for row in means.values()]
+        rows.append([cls, *(f"{cell('dsc', s.get('dsc'))} / {cell('hd95', s.get('hd95'))}" for s in scores)])
+    return Table(title, rows)
+
+
+def run_notes(summary: Mapping[str, Any]) -> list[str]:
+    """
+    What the tables of a run rest on: cases, units, what could not be measured, which cases failed.
+
+    Args:
+        summary: content of ``summary.json``.
+    """
+    done, total = len(summary["cases"]) - len(summary["failed"]), len(summary["cases"])
+    notes = [f"Mean over {done} of {total} cases. {summary['description']}".rstrip()]
+    notes.append(UNITS)
+    if summary["unmeasured"]:
+        notes.append(f"Not measured here (the log says why): {', '.join(summary['unmeasured'])}.")
+    return notes + [f"FAILED {case}: {error}" for case, error in summary["failed"].items()]
 
 
 def format_tables(summary: Mapping[str, Any]) -> str:
@@ -31,35 +122,26 @@ def format_tables(summary: Mapping[str, Any]) -> str:
         summary: content of ``summary.json``.
 
     Returns:
-        text of some lines: DSC in percent (mean over classes, background included, as in the paper), HD95 in voxels,
-        100(1-LPIPS) and SSIM higher = more alike, PSNR in dB, L-inf and RMSE in gray values of 255.
+        text of some lines: DSC and NSD in percent (mean over classes, background included, as in the paper), HD95 in
+        voxels, 100(1-LPIPS) and SSIM higher = more alike, PSNR in dB, L-inf and RMSE in gray values of 255.
     """
-    means = summary["means"]
-    columns = [key for key in _COLUMNS if any(key in row for row in means.values())]
-    damage = [["", *(_COLUMNS[key][0] for key in columns)]]
-    damage += [[name, *(_cell(key, row.get(key)) for key in columns)] for name, row in means.items()]
-    classes = list(dict.fromkeys(c for row in means.values() for c in row["classes"]))
-    per_class = [["DSC / HD95", *means]]
-    for cls in classes:
-        scores = [row["classes"].get(cls, {}) for row in means.values()]
-        per_class.append([cls, *(f"{_cell('dsc', s.get('dsc'))} / {_cell('hd95', s.get('hd95'))}" for s in scores)])
-    done, total = len(summary["cases"]) - len(summary["failed"]), len(summary["cases"])
-    notes = [f"Mean over {done} of {total} cases. {summary['description']}".rstrip()]
-    notes.append("DSC in percent, background included; HD95 in voxels; L-inf and RMSE in gray values of 255.")
-    if summary["unmeasured"]:
-        notes.append(f"Not measured here, see the warning above: {', '.join(summary['unmeasured'])}.")
-    notes += [f"FAILED {case}: {error}" for case, error in summary["failed"].items()]
-    return "\n".join([*_align(damage), "", *_align(per_class), "", *notes])
+    tables = table_text(damage_table(summary["means"])), table_text(class_table(summary["means"]))
+    return "\n\n".join([*tables, "\n".join(run_notes(summary))])
 
 
-def _cell(column: str, value: float | None) -> str:
-    return _ABSENT if value is None else _COLUMNS[column][1](value)
+def table_text(table: Table) -> str:
+    """
+    A table as aligned text.
+
+    Args:
+        table: what to show.
+    """
+    widths = [max(map(len, column)) for column in zip(*table.rows, strict=True)]
+    lines = ["  ".join(_aligned(row, widths, table.labels)).rstrip() for row in table.rows]
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([*([table.title] if table.title else []), lines[0], rule, *lines[1:], *table.notes])
 
 
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return [lines[0], "-" * len(lines[0]), *lines[1:]]
+def _aligned(row: Sequence[str], widths: Sequence[int], labels: int) -> list[str]:
+    pairs = list(zip(row, widths, strict=True))
+    return [text.ljust(width) for text, width in pairs[:labels]] + [text.rjust(width) for text, width in pairs[labels:]]

@@ -15,6 +15,7 @@ CONFIGS = [
     ("unetr_inference", "train.json", "train"),
     ("unetr_inference", "inference.json", "infer"),
     ("vafa_attack", "attack.json", "infer"),
+    ("vafa_attack", "benchmark.json", "infer"),
 ]
 NAMES = sorted({name for name, _, _ in CONFIGS} | {"unetrpp_inference"})
 

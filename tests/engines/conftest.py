@@ -2,16 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from functools import partial
+
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from monai.data import Dataset
 from monai.inferers import SlidingWindowInferer
-from monai.metrics import DiceMetric, HausdorffDistanceMetric, PSNRMetric
+from monai.metrics import DiceMetric, HausdorffDistanceMetric, PSNRMetric, SurfaceDiceMetric
 from monai.transforms import Compose, LoadImaged, ScaleIntensityRange, ScaleIntensityRanged
 
 from monai_vafa.attacks import QuantizeOnly, SlidingWindowAttack, VolumetricFrequencyAttack
-from monai_vafa.engines import AttackEvaluation
+from monai_vafa.engines import AttackEvaluation, AttackRows, Benchmark
 
 LOW, HIGH = -175.0, 250.0
 
@@ -55,6 +58,7 @@ def evaluation(datalist, network, tmp_path):
             "segmentation_metrics": {
                 "dsc": DiceMetric(reduction="none"),
                 "hd95": HausdorffDistanceMetric(include_background=True, percentile=95, reduction="none"),
+                "nsd": SurfaceDiceMetric([1.0] * 3, include_background=True, reduction="none"),
             },
             "visibility_metrics": {"lpips": None, "psnr": PSNRMetric(1.0)},
             "class_names": ["background", "a", "b"],
@@ -63,5 +67,44 @@ def evaluation(datalist, network, tmp_path):
             "description": "noise",
         }
         return AttackEvaluation(**{**settings, **changes})
+
+    return make
+
+
+@pytest.fixture
+def rows():
+    """A control and an attack with one variation."""
+    return AttackRows(
+        attacks={
+            "quantize_only": partial(QuantizeOnly, block_size=8),
+            "vafa": partial(VolumetricFrequencyAttack, block_size=8, steps=2, rescale_slices=False),
+        },
+        sweeps={"vafa": {"q_max": [30, 20]}},
+    )
+
+
+@pytest.fixture
+def benchmark(evaluation, rows, datalist, tmp_path):
+    """Make a benchmark of two networks on the first two cases."""
+
+    def make(models=("a", "b"), rows=rows, evaluations=None, **changes):
+        made = {}
+        for model in models:
+            with torch.random.fork_rng():
+                torch.manual_seed(ord(model))
+                network = torch.nn.Conv3d(1, 3, 3, padding=1)
+            dataset = evaluation(output_dir=tmp_path / "unused").dataset
+            dataset.data = datalist[:2]
+            made[model] = evaluation(
+                **{
+                    "dataset": dataset,
+                    "network": network,
+                    "attacks": rows.build(),
+                    "saved": rows.attacks,
+                    "output_dir": tmp_path / "benchmark" / model,
+                    **(evaluations or {}).get(model, {}),
+                }
+            )
+        return Benchmark(**{"evaluations": made, "rows": rows, "output_dir": tmp_path / "benchmark", **changes})
 
     return make

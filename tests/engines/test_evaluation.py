@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.metrics import SurfaceDiceMetric
 
 from monai_vafa.attacks import EraseClass, VolumetricFrequencyAttack
 
@@ -38,14 +39,18 @@ def test_result_files(evaluation, tmp_path):
         (f"case{i}", attack) for i in range(3) for attack in ("clean", "quantize_only", "vafa")
     ]
     assert len(metrics) == 3 * 3 * 3
-    assert list(metrics[0]) == ["case", "attack", "class", "dsc", "hd95"]
-    columns = "case attack dsc hd95 lpips psnr linf rmse changed_voxel_rate steps seconds"
+    assert list(metrics[0]) == ["case", "attack", "class", "dsc", "hd95", "nsd"]
+    damage = "dsc dsc_foreground hd95 hd95_foreground nsd nsd_foreground"
+    columns = f"case attack {damage} lpips psnr linf rmse changed_voxel_rate steps seconds"
     assert list(cases[0]) == columns.split()
     clean, attacked = cases[0], cases[2]
     assert (float(clean["linf"]), float(clean["rmse"]), float(clean["changed_voxel_rate"])) == (0, 0, 0)
     assert float(attacked["linf"]) > 1
     assert attacked["lpips"] == ""
-    assert float(attacked["dsc"]) == pytest.approx(np.mean([float(r["dsc"]) for r in metrics[6:9]]), rel=1e-4)
+    for metric in ("dsc", "hd95", "nsd"):
+        values = [float(r[metric] or "nan") for r in metrics[6:9]]
+        assert float(attacked[metric]) == pytest.approx(np.nanmean(values), rel=1e-4)
+        assert float(attacked[f"{metric}_foreground"]) == pytest.approx(np.nanmean(values[1:]), rel=1e-4)
     summary = json.loads((out / "summary.json").read_text())
     assert summary["status"] == "complete"
     assert summary["unmeasured"] == ["lpips"]
@@ -53,7 +58,9 @@ def test_result_files(evaluation, tmp_path):
     assert summary["parameters"]["attacks"]["vafa"]["loss"]["class"] == "DiceCELoss"
     assert "white box" in summary["threat_models"]["vafa"]
     assert "never looks" in summary["threat_models"]["quantize_only"]
-    assert summary["means"]["vafa"]["dsc"] == pytest.approx(np.mean([float(r["dsc"]) for r in cases[2::3]]), rel=1e-4)
+    for column in ("dsc", "nsd_foreground"):
+        expected = np.mean([float(r[column]) for r in cases[2::3]])
+        assert summary["means"]["vafa"][column] == pytest.approx(expected, rel=1e-4)
 
 
 def test_adversarial_volumes_are_in_the_files_units_and_place(evaluation, datalist, tmp_path):
@@ -126,6 +133,61 @@ def test_more_cases_may_follow(evaluation, datalist):
     dataset.data = datalist[:1]
     evaluation(dataset=dataset).run()
     evaluation().run()
+
+
+def test_cases_that_were_left_out_for_a_while_are_still_compared(evaluation, datalist):
+    def only(*indices):
+        dataset = evaluation(output_dir="unused").dataset
+        dataset.data = [datalist[i] for i in indices]
+        return evaluation(dataset=dataset)
+
+    only(0, 1).run()
+    only(1).run()
+    datalist[0]["image"] = "/elsewhere/case0.nii.gz"
+    with pytest.raises(ValueError, match=r"cases\.case0: .*, now /elsewhere"):
+        only(0)
+
+
+def test_further_attacks_may_follow_and_others_be_dropped(evaluation, tmp_path):
+    both = evaluation().attacks
+    evaluation(attacks={"vafa": both["vafa"]}).run()
+    seconds = [row["seconds"] for row in read(tmp_path / "out" / "cases.csv")]
+    evaluation().run()
+    cases = read(tmp_path / "out" / "cases.csv")
+    assert [row["attack"] for row in cases] == ["clean", "quantize_only", "vafa"] * 3
+    assert [row["seconds"] for row in cases if row["attack"] != "quantize_only"] == seconds
+    evaluation(attacks={"quantize_only": both["quantize_only"]}).run()
+    assert read(tmp_path / "out" / "cases.csv") == cases
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert list(summary["means"]) == list(summary["threat_models"] | {"clean": ""})[::-1] == ["clean", "quantize_only"]
+    changed = {"vafa": VolumetricFrequencyAttack(block_size=8, steps=3, rescale_slices=False)}
+    with pytest.raises(ValueError, match=r"attacks\.vafa\.steps: 2, now 3"):
+        evaluation(attacks=changed)
+
+
+def test_only_volumes_asked_for_are_saved(evaluation, tmp_path):
+    out = tmp_path / "out"
+
+    def volumes(kind):
+        return sorted(path.name.removesuffix(".nii.gz") for path in (out / kind).iterdir() if "case0" in path.name)
+
+    evaluation(saved=["quantize_only"]).run()
+    assert volumes("adversarial") == ["case0_clean", "case0_quantize_only"]
+    assert volumes("predictions") == ["case0_clean", "case0_label", "case0_quantize_only"]
+    cases = contents(out)["cases.csv"]
+    assert len(cases) == 9
+    evaluation(saved=["quantize_only", "vafa"]).run()
+    assert volumes("adversarial") == ["case0_clean", "case0_quantize_only", "case0_vafa"]
+    assert contents(out)["cases.csv"] == cases
+    with pytest.raises(ValueError, match="saved names 'pgd'"):
+        evaluation(saved=["pgd"])
+
+
+def test_metrics_that_give_no_value_per_class_are_named(evaluation):
+    run = evaluation(segmentation_metrics={"nsd": SurfaceDiceMetric([1.0] * 2, reduction="none")})
+    run.run()
+    with pytest.raises(RuntimeError, match=r"segmentation_metrics\['nsd'\] gives 2 values for 3 classes"):
+        run.raise_if_failed()
 
 
 def test_another_checkpoint_is_refused(evaluation, tmp_path):
@@ -233,7 +295,7 @@ def test_missing_classes_leave_cells_empty_and_means_whole(evaluation, datalist,
     _rewrite(datalist[0]["label"], lambda v: np.where(v == 2, 0, v))
     evaluation().run()
     row = next(r for r in read(tmp_path / "out" / "metrics.csv") if r["class"] == "b")
-    assert (row["dsc"], row["hd95"]) == ("", "")
+    assert (row["dsc"], row["hd95"], row["nsd"]) == ("", "", "")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert np.isfinite(summary["means"]["clean"]["classes"]["b"]["dsc"])
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 
-import nibabel as nib
-import numpy as np
 import pytest
 
 from monai_vafa.report import format_tables, write_report
+from monai_vafa.report.figures import figure_rows
+
+from .results import write_volumes
 
 
 @pytest.fixture
@@ -18,23 +20,20 @@ def summary():
     scores = {"dsc": 0.9, "hd95": 2.0, "lpips": None, "ssim": 0.97, "linf": 12.3, "changed_voxel_rate": 0.015}
     classes = {"background": {"dsc": 0.99, "hd95": 1.0}, "tumour": {"dsc": 0.812, "hd95": None}}
     return {
+        "status": "failed",
         "means": {"clean": {**scores, "classes": classes}, "vafa": {**scores, "dsc": 0.4, "classes": classes}},
         "cases": {"c1": "/data/c1.nii.gz", "c2": "/data/c2.nii.gz"},
         "failed": {"c2": "ValueError: why"},
         "class_names": ["background", "tumour"],
-        "description": "made up",
+        "description": "made <up> & more",
         "unmeasured": ["lpips"],
+        "threat_models": {"vafa": "white box, x < y"},
     }
 
 
 @pytest.fixture
 def folder(summary, tmp_path):
-    rng = np.random.default_rng(0)
-    for kind, names in (("adversarial", ("clean", "vafa")), ("predictions", ("clean", "vafa", "label"))):
-        (tmp_path / kind).mkdir()
-        for name in names:
-            volume = rng.random((12, 14, 6)) if kind == "adversarial" else rng.integers(0, 2, (12, 14, 6))
-            nib.save(nib.Nifti1Image(volume.astype(np.float32), np.eye(4)), tmp_path / kind / f"c1_{name}.nii.gz")
+    write_volumes(tmp_path, "c1", ["clean", "vafa"])
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     return tmp_path
 
@@ -47,10 +46,20 @@ def test_table_shows_damage_beside_visibility_and_each_class(summary):
     assert per_class.split() == ["tumour", *["81.20", "/", "-"] * 2]
 
 
+def test_table_shows_surface_dice_and_means_without_background(summary):
+    more = {"dsc_foreground": 0.51, "nsd": 0.7, "hd95_foreground": 4.0, "nsd_foreground": 0.6}
+    summary["means"]["vafa"].update(more)
+    lines = format_tables(summary).splitlines()
+    header = ["DSC", "DSC fg", "HD95", "HD95 fg", "NSD", "NSD fg", "100(1-LPIPS)", "SSIM", "L-inf", "changed"]
+    assert [cell.strip() for cell in lines[0].split("  ") if cell.strip()] == header
+    assert lines[3].split()[:7] == ["vafa", "40.00", "51.00", "2.00", "4.00", "70.00", "60.00"]
+    assert lines[2].split()[:6] == ["clean", "90.00", "-", "2.00", "-", "-"]
+
+
 def test_table_says_what_is_missing_and_what_failed(summary):
     text = format_tables(summary)
-    assert "Mean over 1 of 2 cases. made up" in text
-    assert "Not measured here, see the warning above: lpips" in text
+    assert "Mean over 1 of 2 cases. made <up> & more" in text
+    assert "Not measured here (the log says why): lpips" in text
     assert "FAILED c2: ValueError: why" in text
 
 
@@ -62,9 +71,66 @@ def test_report_draws_a_figure_per_finished_case(folder, caplog):
     assert "40.00" in caplog.text
 
 
+def test_case_that_is_not_finished_has_no_figure(folder, summary):
+    (folder / "summary.json").write_text(json.dumps({**summary, "failed": {}}))
+    write_report(folder)
+    assert [p.name for p in (folder / "figures").iterdir()] == ["c1.png"]
+
+
+def test_page_holds_tables_figures_threat_models_and_problems_escaped(folder):
+    write_report(folder)
+    page = (folder / "index.html").read_text()
+    assert "made &lt;up&gt; &amp; more" in page and "<up>" not in page
+    assert "x &lt; y" in page
+    for part in (
+        '<td class="">40.00</td>',
+        "81.20 / -",
+        'src="figures/c1.png"',
+        "FAILED c2",
+        "lpips",
+        "cases.csv",
+        "not complete",
+    ):
+        assert part in page
+    assert "<script" not in page and "http" not in page
+
+
 def test_without_matplotlib_the_tables_still_come(folder, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     write_report(folder)
     assert "pip install matplotlib" in caplog.text
     assert "40.00" in caplog.text
+    assert "40.00" in (folder / "index.html").read_text()
+    assert "<img" not in (folder / "index.html").read_text()
+
+
+def test_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"summary\.json"):
+        write_report(tmp_path)
+
+
+def test_few_rows_are_all_drawn_in_their_order():
+    means = {name: {"dsc": 0.5} for name in ("clean", "b", "a")}
+    assert figure_rows(means, ["clean", "b", "a"]) == ["clean", "b", "a"]
+
+
+def test_of_many_rows_controls_and_the_strongest_attacks_are_drawn_strongest_last():
+    scores = {
+        "clean": 0.9,
+        "gn": 0.89,
+        "a": 0.1,
+        "b": 0.8,
+        "c": 0.2,
+        "d": 0.7,
+        "e": 0.3,
+        "f": None,
+        "quantize_only": 0.6,
+    }
+    means = {name: {"dsc": dsc} for name, dsc in scores.items()}
+    assert figure_rows(means, list(scores)) == ["clean", "quantize_only", "gn", "d", "e", "c", "a"]
+
+
+def test_report_needs_neither_torch_nor_monai():
+    code = "import sys, monai_vafa.report; sys.exit(any(name in sys.modules for name in ('torch', 'monai')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,187 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""PGD that finds its own step size and keeps the best image it has seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+
+from monai_vafa.losses import MaskedCrossEntropyLoss
+
+from .base import AttackResult, check_flag
+from .iterative import IterativeAttack, where_active
+from .linf import GRAY_VALUES, LinfPerturbation, check_eps, linf_bound
+from .objective import Objective
+
+__all__ = ["AutoPGD"]
+
+# The paper's: weight of the new direction against the former one, and the share of steps that must rise.
+_MOMENTUM = 0.75
+_RHO = 0.75
+# Radii in multiples of eps, and their shares of the steps; eps itself has the rest.
+_LARGER_RADII = ((2.0, 0.3), (1.5, 0.3))
+
+
+class AutoPGD(IterativeAttack):
+    """
+    APGD: steps of ``2 eps``, halved for each volume where they no longer help (Croce, Hein, ICML 2020, Algorithm 1).
+
+    arXiv 2003.01690, with the losses and the shrinking radius of SEA (Croce, Singh, Hein, ECCV 2024, arXiv 2306.12941).
+    Returned is the best image seen within ``eps``. Each radius costs one forward pass beside its steps.
+
+    Masked cross entropy falls when a voxel turns wrong: it says where to go, not how far one got. As in the code of
+    SEA, its images are compared, and ``losses`` reported, by the cross entropy of all voxels.
+
+    Args:
+        eps: largest change of a voxel, in gray values of 255.
+        steps: number of gradient steps, over all radii.
+        loss: ``loss(logits, label)`` of a batch of one; ``None`` for :class:`monai_vafa.losses.MaskedCrossEntropyLoss`.
+            :class:`monai_vafa.losses.JensenShannonLoss` is SEA's other.
+        random_start: start anywhere in the ball; ``False`` starts at the clean image.
+        shrink_radius: spend 30 % of the steps within ``2 eps`` and 30 % within ``1.5 eps``, and go on from the best
+            image, pulled into the next smaller ball. Fewer than 4 steps are all spent within ``eps``.
+        kwargs: ``targeted``, ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
+
+    Raises:
+        ValueError: When a parameter is out of range, or masked cross entropy is to be targeted.
+    """
+
+    def __init__(
+        self,
+        *,
+        eps: float = 4.0,
+        steps: int = 20,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        random_start: bool = True,
+        shrink_radius: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(steps=steps, loss=MaskedCrossEntropyLoss() if loss is None else loss, **kwargs)
+        if self.targeted and isinstance(self.loss, MaskedCrossEntropyLoss):
+            raise ValueError(
+                "targeted=True: masked cross entropy has no targeted form; give another loss, such as cross entropy: "
+                "monai.losses.DiceCELoss(to_onehot_y=True, softmax=True, lambda_dice=0)."
+            )
+        self.eps = check_eps(eps)
+        self.random_start = check_flag("random_start", random_start)
+        self.shrink_radius = check_flag("shrink_radius", shrink_radius)
+
+    @property
+    def threat_model(self) -> str:
+        return f"{super().threat_model}; {linf_bound(self.eps)}"
+
+    def _stages(self) -> list[tuple[float, int]]:
+        """Radius in gray values, and steps, of each stage."""
+        larger = [(ratio * self.eps, int(share * self.steps)) for ratio, share in _LARGER_RADII if self.shrink_radius]
+        larger = [(radius, steps) for radius, steps in larger if steps > 0]
+        return [*larger, (self.eps, self.steps - sum(steps for _, steps in larger))]
+
+    def _loss_at(self, step: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        return self._gradient_of_masked if isinstance(self.loss, MaskedCrossEntropyLoss) else self.loss
+
+    def _gradient_of_masked(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Cross entropy with the gradient of the masked one."""
+        masked = self.loss(logits, label)
+        return masked + (F.cross_entropy(logits, label[:, 0]) - masked).detach()
+
+    def _perturbation(self, image: torch.Tensor) -> _AutoPerturbation:
+        radius, _ = self._stages()[0]
+        perturbation = _AutoPerturbation(image, eps=radius, step_size=2 * radius)
+        if self.random_start:
+            perturbation.start_anywhere()
+        return perturbation
+
+    def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
+        perturbation = self._perturbation(image)
+        traces, used = [], torch.zeros(image.shape[0], dtype=torch.long, device=image.device)
+        for radius, steps in self._stages():
+            perturbation.enter(radius, steps)
+            result = self._climb(objective, image, perturbation, steps)
+            # The last step led to an image that no one has judged yet.
+            with torch.no_grad():
+                gain, _ = objective.gain(perturbation.variable, self._loss_at(steps))
+            perturbation.variable = where_active(
+                gain > perturbation.best_gain, perturbation.variable, result.adversarial
+            )
+            traces.append(cast(torch.Tensor, result.losses))
+            used += cast(torch.Tensor, result.steps)
+        return AttackResult(perturbation.variable, losses=torch.cat(traces), steps=used)
+
+
+class _AutoPerturbation(LinfPerturbation):
+    """
+    State of the paper's Algorithm 1; a stage begins with :meth:`enter`.
+
+    Attributes:
+        best_gain: highest objective of the images judged in this stage, ``(B,)``.
+    """
+
+    best_gain: torch.Tensor
+
+    def enter(self, eps: float, steps: int) -> None:
+        """
+        Begin a stage within a ball of another radius, from where ``variable`` is.
+
+        Args:
+            eps: radius in gray values of 255.
+            steps: number of steps of the stage.
+        """
+        self._eps = eps / GRAY_VALUES
+        self.variable = self._project(self.variable)
+        self._checkpoints = _checkpoints(steps)
+        self._step = 0
+        self._former = self._best = self._best_gradient = self.variable
+        lowest = torch.full((len(self.variable),), -torch.inf, device=self.variable.device)
+        self.best_gain = self._best_gain_at_check = lowest
+        self._former_gain = -lowest
+        self._rises = torch.zeros_like(lowest)
+        self._halved = torch.zeros_like(lowest, dtype=torch.bool)
+        self._step_size = torch.full_like(lowest, 2 * self._eps).reshape(-1, *[1] * (self.variable.ndim - 1))
+
+    def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
+        better = gain > self.best_gain
+        self._best = where_active(better, self.variable, self._best)
+        self._best_gradient = where_active(better, gradient, self._best_gradient)
+        self.best_gain = torch.maximum(gain, self.best_gain)
+        self._rises += gain > self._former_gain
+        here = self.variable
+        if self._step in self._checkpoints:
+            self._halve(self._checkpoints[self._step])
+            here = where_active(self._halved, self._best, here)
+            gradient = where_active(self._halved, self._best_gradient, gradient)
+            gain = torch.where(self._halved, self.best_gain, gain)
+        ahead = self._project(here + self._step_size * gradient.sign())
+        if self._step > 0:
+            ahead = self._project(here + _MOMENTUM * (ahead - here) + (1 - _MOMENTUM) * (here - self._former))
+        self.variable = where_active(active, ahead, self.variable)
+        self._former, self._former_gain = here, gain
+        self._step += 1
+
+    def final(self, last: torch.Tensor) -> torch.Tensor:
+        return self._best
+
+    def _halve(self, since: int) -> None:
+        """Halve the step size of the volumes whose last ``since`` steps did not help enough (conditions 1 and 2)."""
+        rarely = self._rises < _RHO * since
+        stuck = ~self._halved & (self.best_gain == self._best_gain_at_check)
+        self._halved = rarely | stuck
+        shape = (-1, *[1] * (self.variable.ndim - 1))
+        self._step_size = self._step_size * torch.where(self._halved, 0.5, 1.0).reshape(shape)
+        self._rises = torch.zeros_like(self._rises)
+        self._best_gain_at_check = self.best_gain
+
+
+def _checkpoints(steps: int) -> dict[int, int]:
+    """Steps at which the step size is judged, each with the number of steps since the one before."""
+    former, share, widths, last = 0.0, 0.22, {}, 0
+    while share < 1:
+        step = math.ceil(round(share * steps, 6))  # rounded, as 0.57 may be 0.5700000000000001
+        if step > last:
+            widths[step] = step - last
+        former, share, last = share, share + max(share - former - 0.03, 0.06), step
+    return widths

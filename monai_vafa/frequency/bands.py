@@ -1,0 +1,53 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights of DCT coefficients by their band, that is their in-plane spatial frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+__all__ = ["BAND_WIDTH", "expand_bands", "in_plane_frequency"]
+
+BAND_WIDTH = 1 / 16
+"""Distance of two bands in cycles per voxel: those of the in-plane coefficients of a block of side 8."""
+
+
+def in_plane_frequency(block: Sequence[int]) -> torch.Tensor:
+    """
+    Spatial frequency of each DCT coefficient within an axial slice (the first two axes).
+
+    The third axis does not count: a slice shows nothing of what changes from slice to slice.
+
+    Args:
+        block: block side in voxels, one per axis, at least 2 axes.
+
+    Returns:
+        cycles per voxel, ``block``-shaped, from 0 to about 0.7.
+    """
+    plane = [torch.arange(side, dtype=torch.float32) / (2 * side) for side in block[:2]]
+    frequency = torch.hypot(*torch.meshgrid(*plane, indexing="ij"))
+    return frequency.reshape(*block[:2], *[1] * (len(block) - 2)).expand(*block)
+
+
+def expand_bands(weights: Sequence[float], block: Sequence[int]) -> torch.Tensor:
+    """
+    Weight of each DCT coefficient, interpolated between those of the bands.
+
+    Args:
+        weights: weight at the in-plane frequencies 0, 1/16, 2/16, ... cycles per voxel; the last one counts for all
+            above.
+        block: block side in voxels, one per axis.
+
+    Returns:
+        ``block``-shaped.
+
+    Raises:
+        ValueError: When there are no weights or a weight is below 0.
+    """
+    if len(weights) == 0 or min(weights) < 0 or max(weights) <= 0:
+        raise ValueError(f"band_weights={list(weights)} must be numbers of 0 or more, not all 0.")
+    position = in_plane_frequency(block) / BAND_WIDTH
+    return torch.from_numpy(np.interp(position.numpy(), np.arange(len(weights)), weights)).float()

@@ -1,0 +1,122 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Array transforms: frequency quantisation as a corruption and as an augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.config import NdarrayOrTensor
+from monai.transforms import RandomizableTransform, Transform
+from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+
+from monai_vafa.frequency import block_sides, quantize_image
+
+__all__ = ["FrequencyQuantize", "RandFrequencyQuantize"]
+
+
+class FrequencyQuantize(Transform):
+    """
+    Round the DCT coefficients of an image's blocks to multiples of one step: compression as a corruption.
+
+    Needs no network; what VAFA does when its tables all stay at ``q``.
+
+    Args:
+        q: quantisation step, 1 = one gray value of 255.
+        block_size: block side in voxels, an int or one per axis.
+        intensity_range: lowest and highest value of the image, ``None`` takes the image's own range; values outside
+            are clipped.
+
+    Raises:
+        ValueError: When ``q`` is not above 0 or ``intensity_range`` not increasing.
+    """
+
+    backend = [TransformBackends.TORCH]  # noqa: RUF012
+
+    def __init__(
+        self,
+        q: float = 20.0,
+        block_size: Sequence[int] | int = 32,
+        intensity_range: Sequence[float] | None = (0.0, 1.0),
+    ) -> None:
+        if q <= 0:
+            raise ValueError(f"q={q} must be above 0.")
+        if intensity_range is not None and not intensity_range[0] < intensity_range[1]:
+            raise ValueError(f"intensity_range={intensity_range} must be (lowest, highest) or None.")
+        self.q = q
+        self.block_size = block_size
+        self.intensity_range = intensity_range
+
+    def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
+        """
+        Quantise one image.
+
+        Args:
+            img: channel-first ``(C, *spatial)`` with 1 to 3 spatial axes.
+
+        Returns:
+            float32, of the type that went in, with its meta data.
+        """
+        image = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
+        low, high = self.intensity_range or (float(image.min()), float(image.max()))
+        width = (high - low) or 1.0
+        block = block_sides(self.block_size, image.ndim - 1)
+        quantized = quantize_image(((image - low) / width).clamp(0, 1)[None], self.q, block)[0] * width + low
+        return convert_to_dst_type(quantized, img, dtype=quantized.dtype)[0]
+
+
+class RandFrequencyQuantize(RandomizableTransform):
+    """
+    :class:`FrequencyQuantize` with a random step: an augmentation for training.
+
+    Args:
+        prob: probability of quantising at all.
+        q_range: the step is drawn uniformly from here, 1 = one gray value of 255.
+        block_size: see :class:`FrequencyQuantize`.
+        intensity_range: see :class:`FrequencyQuantize`.
+
+    Raises:
+        ValueError: When ``q_range`` is not increasing or not above 0.
+    """
+
+    backend = FrequencyQuantize.backend
+
+    def __init__(
+        self,
+        prob: float = 0.1,
+        q_range: Sequence[float] = (5.0, 20.0),
+        block_size: Sequence[int] | int = 32,
+        intensity_range: Sequence[float] | None = (0.0, 1.0),
+    ) -> None:
+        RandomizableTransform.__init__(self, prob)
+        if not 0 < q_range[0] <= q_range[1]:
+            raise ValueError(f"q_range={tuple(q_range)} must satisfy 0 < lowest <= highest.")
+        self.q_range = q_range
+        self.block_size = block_size
+        self.intensity_range = intensity_range
+        self._q = float(q_range[0])
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw whether to quantise, and the step."""
+        super().randomize(None)
+        if self._do_transform:
+            self._q = float(self.R.uniform(self.q_range[0], self.q_range[1]))
+
+    def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
+        """
+        Quantise one image, or leave it.
+
+        Args:
+            img: channel-first ``(C, *spatial)``.
+            randomize: draw anew before.
+
+        Returns:
+            the image itself, or float32 of the type that went in.
+        """
+        if randomize:
+            self.randomize()
+        if not self._do_transform:
+            return img
+        return FrequencyQuantize(self._q, self.block_size, self.intensity_range)(img)

@@ -1,0 +1,135 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monai_vafa.report import write_benchmark_report
+from monai_vafa.report.benchmark import Benchmark
+from monai_vafa.report.equal_visibility import dsc_at, equal_visibility_rows, equal_visibility_tables
+from monai_vafa.report.table import table_text
+
+from .results import read_csv, table_row, write_benchmark
+
+shares = st.floats(0, 1)
+curves = st.lists(st.tuples(shares, shares), min_size=2, max_size=6)
+
+
+@given(curves, shares)
+def test_dsc_lies_between_neighbouring_points_that_reach_the_level(curve, level):
+    found = dsc_at(curve, level)
+    crossing = [
+        (min(y0, y1), max(y0, y1)) for (x0, y0), (x1, y1) in pairwise(curve) if min(x0, x1) <= level <= max(x0, x1)
+    ]
+    if not crossing:
+        assert found is None
+    else:
+        assert any(low - 1e-9 <= found <= high + 1e-9 for low, high in crossing)
+        assert found <= min(high for _, high in crossing) + 1e-9
+
+
+@given(curves, st.floats(0.001, 10))
+def test_nothing_is_extrapolated(curve, beyond):
+    assert dsc_at(curve, max(x for x, _ in curve) + beyond) is None
+    assert dsc_at(curve, min(x for x, _ in curve) - beyond) is None
+
+
+@given(curves)
+def test_a_point_of_the_curve_is_met_or_undercut(curve):
+    assert all(dsc_at(curve, x) <= y + 1e-9 for x, y in curve)
+
+
+@pytest.mark.parametrize(
+    ("curve", "level", "dsc"),
+    [
+        ([(1.0, 0.9), (0.9, 0.5)], 0.95, 0.7),
+        ([(1.0, 0.9), (0.9, 0.5), (0.8, 0.1)], 0.85, 0.3),
+        # likeness comes back up: the lower of the two pieces
+        ([(1.0, 0.9), (0.8, 0.5), (1.0, 0.1)], 0.9, 0.3),
+        ([(1.0, 0.9), (0.9, 0.5), (0.9, 0.4)], 0.9, 0.4),
+        ([(1.0, 0.9), (0.9, 0.5)], 0.89, None),
+        ([(1.0, 0.9)], 1.0, None),
+    ],
+)
+def test_dsc_is_read_off_the_lowest_piece(curve, level, dsc):
+    assert dsc_at(curve, level) == (dsc if dsc is None else pytest.approx(dsc))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rows = {
+        "clean": {"dsc": 0.9, "lpips": 0.0, "ssim": 1.0, "rmse": 0.0},
+        "pgd": {"dsc": 0.5, "lpips": 0.02, "ssim": 0.98, "rmse": 3.0},
+        "gn": {"dsc": 0.85, "lpips": 0.02, "ssim": 0.9, "rmse": 4.0},
+        "rescale_only": {"dsc": 0.8, "lpips": 0.1, "ssim": 0.9, "rmse": 9.0},
+        "pgd-eps=8": {"dsc": 0.3, "lpips": 0.04, "ssim": 0.94, "rmse": 6.0},
+        "pgd-eps=2": {"dsc": 0.7, "lpips": 0.005, "ssim": 0.995, "rmse": 1.5},
+        "pgd-steps=40": {"dsc": 0.5, "lpips": 0.02, "ssim": 0.98, "rmse": 3.0},
+        "gn-sigma=8": {"dsc": 0.8, "lpips": 0.06, "ssim": 0.8, "rmse": 8.0},
+    }
+    base = {"pgd": {"eps": 4.0, "steps": 20}, "gn": {"sigma": 4.0}}
+    return write_benchmark(tmp_path, {"unetr": rows}, base, budgets={"pgd": "eps", "gn": "sigma"})
+
+
+def test_every_point_of_a_budget_curve_is_written_with_the_base_row_in_its_place(folder):
+    write_benchmark_report(folder)
+    points = read_csv(folder / "equal_visibility.csv")
+    assert [(p["attack"], p["parameter"], p["value"], p["dsc"]) for p in points] == [
+        ("pgd", "eps", "2", "0.7"),
+        ("pgd", "eps", "4", "0.5"),
+        ("pgd", "eps", "8", "0.3"),
+        ("gn", "sigma", "4", "0.85"),
+        ("gn", "sigma", "8", "0.8"),
+    ]
+    assert points[0]["lpips"] == "0.005" and points[0]["rmse"] == "1.5" and points[0]["dsc_foreground"] == ""
+
+
+def test_table_gives_each_attack_at_each_level_and_marks_the_lowest(folder):
+    rows = equal_visibility_rows(Benchmark(folder), "unetr")
+    lpips, ssim = (table_text(table) for table in equal_visibility_tables("unetr", rows))
+    # 99.8, 99.5, 99, 98, 95; clean at 100
+    assert table_row(lpips, "pgd") == ["82.00*", "70.00*", "63.33*", "50.00*", "-"]
+    assert table_row(lpips, "gn") == ["89.50", "88.75", "87.50", "85.00", "81.25*"]
+    # 0.99, 0.98, 0.95, 0.9, 0.8
+    assert table_row(ssim, "pgd") == ["63.33*", "50.00*", "35.00*", "-", "-"]
+    assert table_row(ssim, "gn") == ["89.50", "89.00", "87.50", "85.00*", "80.00*"]
+
+
+def test_levels_are_written_as_csv(folder):
+    write_benchmark_report(folder)
+    rows = read_csv(folder / "dsc_at_equal_visibility.csv")
+    found = {(r["attack"], r["measure"], r["level"]): (r["dsc"], r["lowest"]) for r in rows}
+    assert found["pgd", "100(1-LPIPS)", "99.5"] == ("0.7", "1")
+    assert found["gn", "SSIM", "0.95"] == ("0.875", "0")
+    assert found["pgd", "SSIM", "0.9"] == ("", "0")
+    assert len(rows) == 20
+
+
+def test_figure_is_drawn(folder):
+    write_benchmark_report(folder)
+    figure = (folder / "figures" / "equal_visibility.png").read_bytes()
+    assert figure.startswith(b"\x89PNG") and len(figure) > 20_000
+
+
+def test_without_lpips_only_ssim_is_shown(tmp_path):
+    rows = {
+        "clean": {"dsc": 0.9, "lpips": None, "ssim": 1.0},
+        "pgd": {"dsc": 0.5, "lpips": None, "ssim": 0.98},
+        "pgd-eps=8": {"dsc": 0.3, "lpips": None, "ssim": 0.9},
+    }
+    folder = write_benchmark(tmp_path, {"m": rows}, {"pgd": {"eps": 4}}, budgets={"pgd": "eps"})
+    write_benchmark_report(folder)
+    assert {row["measure"] for row in read_csv(folder / "dsc_at_equal_visibility.csv")} == {"SSIM"}
+    assert (folder / "figures" / "equal_visibility.png").stat().st_size > 10_000
+
+
+def test_a_parameter_that_bounds_nothing_is_no_budget(tmp_path):
+    rows = {name: {"dsc": 0.5, "ssim": 0.9} for name in ("clean", "pgd", "pgd-steps=40")}
+    folder = write_benchmark(tmp_path, {"m": rows}, {"pgd": {"steps": 20}}, budgets={"pgd": "steps"})
+    write_benchmark_report(folder)
+    assert read_csv(folder / "equal_visibility.csv") == []
+    assert not (folder / "figures" / "equal_visibility.png").exists()
