@@ -14,10 +14,10 @@ from .coefficients import CoefficientPerturbation, SpectrumAttack
 from .iterative import Perturbation, where_active
 from .linf import GRAY_VALUES
 
-__all__ = ["PerceptualFrequencyAttack"]
+__all__ = ["PerceptualFrequencyAttack", "contrast_mask"]
 
-# Inverse visibility of noise in each band: LPIPS distance to the power -0.35, see tests/benchmarks/band_visibility.py.
-_BAND_WEIGHTS = (1.0, 0.83, 0.76, 0.66, 0.56, 0.46, 0.56, 0.77, 1.55, 1.89)
+# Inverse visibility of noise in each band, measured by tests/benchmarks/band_visibility.py.
+_BAND_WEIGHTS = (1.0, 0.82, 0.74, 0.65, 0.56, 0.47, 0.56, 0.79, 1.59, 1.88)
 _CONTRAST_SIGMA = 1.5
 # A standard deviation of a quarter gray value is rounding, not contrast.
 _FLAT = 0.25 / GRAY_VALUES
@@ -76,7 +76,7 @@ class _HiddenPerturbation(CoefficientPerturbation):
     def __init__(self, attack: PerceptualFrequencyAttack, clean: torch.Tensor) -> None:
         super().__init__(attack, clean)
         self._rmse = attack.rmse
-        self._mask = _contrast_mask(clean, attack.contrast_masking)
+        self._mask = contrast_mask(clean, attack.contrast_masking)
 
     def change(self, variable: torch.Tensor) -> torch.Tensor:
         return self._mask * super().change(variable)
@@ -93,8 +93,17 @@ class _HiddenPerturbation(CoefficientPerturbation):
         return coefficients * (factor if enlarge else factor.clamp(max=1.0))
 
 
-def _contrast_mask(image: torch.Tensor, exponent: float) -> torch.Tensor:
-    """Local contrast to a power; 1 everywhere for an image without any."""
+def contrast_mask(image: torch.Tensor, exponent: float) -> torch.Tensor:
+    """
+    Local contrast to a power: how much a change may hide in each voxel.
+
+    Args:
+        image: ``(B, C, *spatial)`` in [0, 1].
+        exponent: 0 or more.
+
+    Returns:
+        same shape; 1 everywhere for an image without any contrast.
+    """
     blur = GaussianFilter(image.ndim - 2, _CONTRAST_SIGMA).to(image)
     inside = blur(torch.ones_like(image))  # less than 1 where the window reaches beyond the border
     mean, mean_square = blur(image) / inside, blur(image.square()) / inside
