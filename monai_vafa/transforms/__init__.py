@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .array import APGD, BIM, FGSM, GN, MIFGSM, PGD, VAFA, CosPGD, SegPGD, Square
+from .array import APGD, BIM, FGSM, GN, MIFGSM, PFA, PGD, VAFA, CosPGD, SegPGD, Square
 from .attack import AttackTransform, AttackTransformD, AttackTransformd, AttackTransformDict
 from .dictionary import (
     APGDD,
@@ -12,6 +12,7 @@ from .dictionary import (
     FGSMD,
     GND,
     MIFGSMD,
+    PFAD,
     PGDD,
     VAFAD,
     APGDd,
@@ -27,6 +28,8 @@ from .dictionary import (
     GNDict,
     MIFGSMd,
     MIFGSMDict,
+    PFAd,
+    PFADict,
     PGDd,
     PGDDict,
     SegPGDD,
@@ -59,6 +62,8 @@ __all__ = [
     "GND",
     "MIFGSM",
     "MIFGSMD",
+    "PFA",
+    "PFAD",
     "PGD",
     "PGDD",
     "VAFA",
@@ -85,6 +90,8 @@ __all__ = [
     "GNd",
     "MIFGSMDict",
     "MIFGSMd",
+    "PFADict",
+    "PFAd",
     "PGDDict",
     "PGDd",
     "RandFrequencyQuantize",

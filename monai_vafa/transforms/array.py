@@ -20,6 +20,7 @@ __all__ = [
     "FGSM",
     "GN",
     "MIFGSM",
+    "PFA",
     "PGD",
     "VAFA",
     "CosPGD",
@@ -97,6 +98,12 @@ class APGD(NamedAttackTransform):
     """PGD that finds its own step size, see :class:`monai_vafa.attacks.AutoPGD`."""
 
     attack_class = attacks.AutoPGD
+
+
+class PFA(NamedAttackTransform):
+    """A frequency attack where it is hard to see, see :class:`monai_vafa.attacks.PerceptualFrequencyAttack`."""
+
+    attack_class = attacks.PerceptualFrequencyAttack
 
 
 class Square(NamedAttackTransform):

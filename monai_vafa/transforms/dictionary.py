@@ -21,6 +21,7 @@ __all__ = [
     "FGSMD",
     "GND",
     "MIFGSMD",
+    "PFAD",
     "PGDD",
     "VAFAD",
     "APGDDict",
@@ -36,6 +37,8 @@ __all__ = [
     "GNd",
     "MIFGSMDict",
     "MIFGSMd",
+    "PFADict",
+    "PFAd",
     "PGDDict",
     "PGDd",
     "SegPGDD",
@@ -131,6 +134,12 @@ class APGDd(NamedAttackTransformd):
     attack_class = array.APGD.attack_class
 
 
+class PFAd(NamedAttackTransformd):
+    """Dictionary-based version of :class:`PFA`."""
+
+    attack_class = array.PFA.attack_class
+
+
 class Squared(NamedAttackTransformd):
     """Dictionary-based version of :class:`Square`."""
 
@@ -161,5 +170,6 @@ MIFGSMD = MIFGSMDict = MIFGSMd
 SegPGDD = SegPGDDict = SegPGDd
 CosPGDD = CosPGDDict = CosPGDd
 APGDD = APGDDict = APGDd
+PFAD = PFADict = PFAd
 SquareD = SquareDict = Squared
 GND = GNDict = GNd

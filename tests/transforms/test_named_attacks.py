@@ -15,6 +15,7 @@ from monai_vafa import attacks, transforms
 
 NAMES = {
     "APGD": (attacks.AutoPGD, {"steps": 4, "eps": 3}),
+    "PFA": (attacks.PerceptualFrequencyAttack, {"steps": 2, "rmse": 3}),
     "BIM": (attacks.BasicIterative, {"steps": 2, "recipe": "upstream"}),
     "CosPGD": (attacks.CosPGD, {"steps": 2}),
     "FGSM": (attacks.FastGradientSign, {"eps": 8}),
