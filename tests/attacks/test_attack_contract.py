@@ -16,9 +16,11 @@ from torch import nn
 from monai_vafa.attacks import (
     AutoPGD,
     BasicIterative,
+    CoefficientAttack,
     CosPGD,
     FastGradientSign,
     MomentumIterative,
+    PerceptualFrequencyAttack,
     ProjectedGradientDescent,
     RescaleOnly,
     SegPGD,
@@ -42,6 +44,8 @@ ATTACKS = {
     "cos_pgd": partial(CosPGD, steps=3),
     "auto_pgd": partial(AutoPGD, steps=5),
     "square": partial(SquareAttack, steps=5),
+    "coefficient": partial(CoefficientAttack, steps=3),
+    "pfa": partial(PerceptualFrequencyAttack, steps=3),
 }
 # What makes the attacks that start anywhere start at the clean image.
 FIXED_START = {"pgd": NO_RANDOM_START, "seg_pgd": NO_RANDOM_START, "cos_pgd": NO_RANDOM_START}
