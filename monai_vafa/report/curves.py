@@ -111,11 +111,16 @@ def _panel(
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
     axis.tick_params(labelsize=8)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(bottom=_floor([100 * p["dsc"] for p in points]))
     axis.grid(alpha=0.25)
     axis.set_title(model, fontsize=10)
     axis.set_xlabel(f"{header}   (more visible to the right)")
     axis.set_ylabel("DSC in percent")
+
+
+def _floor(values: Sequence[float]) -> float:
+    """The multiple of ten below all values, with some room."""
+    return max(10 * math.floor((min(values) - 2) / 10), 0)
 
 
 def _spaced(ticks: Sequence[float], top: float, end: float) -> list[float]:

@@ -27,6 +27,8 @@ def curve_points(benchmark: Benchmark, model: str) -> list[dict[str, Any]]:
     """
     Points of each budget curve, the base row among them.
 
+    The huge budget of the checklist is left out: it is far from all others, and a line to it would tell nothing.
+
     Args:
         benchmark: what was read; its ``budgets`` say which attacks were swept.
         model: name of the model.
@@ -42,7 +44,9 @@ def curve_points(benchmark: Benchmark, model: str) -> list[dict[str, Any]]:
         for attack, parameter in benchmark.budgets.items()
         for value, row in benchmark.sweep(attack, parameter)
     ]
-    return [point for point in points if point["dsc"] is not None]
+    roles = benchmark.checklist or {}
+    huge = (roles.get("iterative"), roles.get("huge_budget"))
+    return [point for point in points if point["dsc"] is not None and (point["attack"], point["value"]) != huge]
 
 
 def dsc_at(curve: Sequence[tuple[float, float]], level: float) -> float | None:

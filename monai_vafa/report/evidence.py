@@ -47,6 +47,17 @@ class Evidence:
             raise MissingEvidence(f"{row} has no DSC for {self.model}; run it again.")
         return 100 * value
 
+    def rmse(self, row: str) -> float:
+        """Mean RMSE of a row, in gray values of 255."""
+        if (value := self.benchmark.value(self.model, row, "rmse")) is None:
+            raise MissingEvidence(f"{row} has no RMSE for {self.model}; run it again.")
+        return value
+
+    def sweep(self, attack: str) -> list[str]:
+        """Rows of an attack by rising budget."""
+        parameter, _ = self._size(attack)
+        return [row for _, row in self.benchmark.sweep(attack, parameter)]
+
     def same_size(self, other: str) -> tuple[str, str]:
         """
         The row of another attack that has the budget of the iterative attack's base row.

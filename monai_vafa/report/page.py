@@ -68,8 +68,11 @@ def bullets(lines: Iterable[str], kind: str = "") -> str:
 
 
 def definitions(terms: Mapping[str, str]) -> str:
-    """A list of names with what they mean."""
-    items = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in terms.items())
+    """A list of names with what they mean; names that mean the same stand together."""
+    names: dict[str, list[str]] = {}
+    for term, text in terms.items():
+        names.setdefault(text, []).append(term)
+    items = "".join(f"<dt>{escape(', '.join(same))}</dt><dd>{escape(text)}</dd>" for text, same in names.items())
     return f"<dl>{items}</dl>" if items else ""
 
 

@@ -92,10 +92,11 @@ def class_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Tabl
         means: attack -> "classes" -> class -> column -> mean, as in ``summary.json``.
         title: what it shows.
     """
-    rows = [["DSC / HD95", *means]]
-    for cls in dict.fromkeys(c for row in means.values() for c in row.get("classes", {})):
-        scores = [row.get("classes", {}).get(cls, {}) for row in means.values()]
-        rows.append([cls, *(f"{cell('dsc', s.get('dsc'))} / {cell('hd95', s.get('hd95'))}" for s in scores)])
+    classes = list(dict.fromkeys(c for row in means.values() for c in row.get("classes", {})))
+    rows = [["DSC / HD95", *classes]]
+    for attack, row in means.items():
+        scores = [row.get("classes", {}).get(cls, {}) for cls in classes]
+        rows.append([attack, *(f"{cell('dsc', s.get('dsc'))} / {cell('hd95', s.get('hd95'))}" for s in scores)])
     return Table(title, rows)
 
 

@@ -45,7 +45,7 @@ ITERATIVE = "iterative beats single step"
 STEPS = "doubling the steps changes nothing more"
 GROWS = "success grows with the budget"
 CHANCE = "a huge budget reaches chance"
-NOISE = "more than noise of the same size"
+NOISE = "more than noise that is no smaller"
 QUANTIZE = "more than quantising alone"
 TRANSFER = "white box beats transfer"
 FREE = "white box beats gradient-free"
@@ -146,7 +146,7 @@ def test_missing_roles_make_a_check_not_applicable(tmp_path, check, role):
     assert line["verdict"] == "not applicable" and role in line["reason"]
 
 
-@pytest.mark.parametrize(("check", "other"), [(ITERATIVE, "fgsm"), (FREE, "square"), (NOISE, "gn")])
+@pytest.mark.parametrize(("check", "other"), [(ITERATIVE, "fgsm"), (FREE, "square")])
 def test_other_sizes_are_not_compared_unless_swept(tmp_path, check, other):
     base = {**BASE, other: {BUDGETS[other]: 8.0}}
     line = checklist(tmp_path / "a", SOUND, base=base)[check]
@@ -168,6 +168,13 @@ def test_sizes_of_attacks_that_were_not_swept_come_from_their_parameters(tmp_pat
 def test_noise_that_came_out_smaller_is_no_control(tmp_path):
     line = checklist(tmp_path, SOUND, rmse={"gn": 2.0})[NOISE]
     assert line["verdict"] == "not applicable" and "larger sigma" in line["reason"]
+
+
+def test_noise_of_the_size_of_the_attack_is_found_in_its_sweep(tmp_path):
+    scores = {**SOUND, "gn-sigma=8": 49, "gn-sigma=16": 10}
+    rmse = {"gn": 2.0, "gn-sigma=8": 3.5, "gn-sigma=16": 9.0}
+    line = checklist(tmp_path, scores, rmse=rmse)[NOISE]
+    assert line["verdict"] == "fail" and "gn-sigma=8 49.00 at 3.50" in line["reason"]
 
 
 def test_noise_that_is_smaller_and_does_more_still_fails_the_attack(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monai_vafa.report import write_benchmark_report
 from monai_vafa.report.benchmark import Benchmark
-from monai_vafa.report.equal_visibility import dsc_at, equal_visibility_rows, equal_visibility_tables
+from monai_vafa.report.equal_visibility import curve_points, dsc_at, equal_visibility_rows, equal_visibility_tables
 from monai_vafa.report.table import table_text
 
 from .results import read_csv, table_row, write_benchmark
@@ -86,6 +86,14 @@ def test_every_point_of_a_budget_curve_is_written_with_the_base_row_in_its_place
         ("gn", "sigma", "8", "0.8"),
     ]
     assert points[0]["lpips"] == "0.005" and points[0]["rmse"] == "1.5" and points[0]["dsc_foreground"] == ""
+
+
+def test_huge_budget_of_the_checklist_is_no_point_of_the_curve(tmp_path):
+    scores = {"dsc": 0.5, "lpips": 0.02, "ssim": 0.98, "rmse": 3.0}
+    rows = {name: scores for name in ("clean", "pgd", "pgd-eps=8", "pgd-eps=128")}
+    roles = {"iterative": "pgd", "huge_budget": 128}
+    folder = write_benchmark(tmp_path, {"m": rows}, {"pgd": {"eps": 4.0}}, budgets={"pgd": "eps"}, checklist=roles)
+    assert [point["value"] for point in curve_points(Benchmark(folder), "m")] == [4.0, 8]
 
 
 def test_table_gives_each_attack_at_each_level_and_marks_the_lowest(folder):
