@@ -8,7 +8,19 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-__all__ = ["attacks", "bundle", "data", "engines", "frequency", "losses", "metrics", "networks", "report", "transforms"]
+__all__ = [
+    "attacks",
+    "bundle",
+    "data",
+    "engines",
+    "frequency",
+    "handlers",
+    "losses",
+    "metrics",
+    "networks",
+    "report",
+    "transforms",
+]
 
 try:
     __version__ = version("monai_vafa")

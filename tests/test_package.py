@@ -13,7 +13,19 @@ import monai_vafa
 
 PACKAGE = Path(monai_vafa.__file__).parent
 # Data flows down this list; imports look up it only.
-LAYERS = ["cache", "frequency", "losses", "attacks", "metrics", "networks", "transforms", "data", "engines", "report"]
+LAYERS = [
+    "cache",
+    "frequency",
+    "losses",
+    "attacks",
+    "metrics",
+    "networks",
+    "transforms",
+    "handlers",
+    "data",
+    "engines",
+    "report",
+]
 
 
 @pytest.mark.parametrize("layer", LAYERS)

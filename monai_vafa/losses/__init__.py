@@ -4,7 +4,15 @@
 
 from __future__ import annotations
 
+from .frequency_consistency import FrequencyConsistencyLoss
 from .structural_similarity import BlockSSIMLoss
 from .voxelwise import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss
 
-__all__ = ["BlockSSIMLoss", "CosPGDLoss", "JensenShannonLoss", "MaskedCrossEntropyLoss", "SegPGDLoss"]
+__all__ = [
+    "BlockSSIMLoss",
+    "CosPGDLoss",
+    "FrequencyConsistencyLoss",
+    "JensenShannonLoss",
+    "MaskedCrossEntropyLoss",
+    "SegPGDLoss",
+]

@@ -1,0 +1,177 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Volumetric Adversarial Frequency Training (VAFT) for MONAI's trainers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import IterationEvents, SupervisedTrainer
+from monai.utils import CommonKeys, convert_to_dst_type
+
+from monai_vafa.attacks import Attack, VolumetricFrequencyAttack
+from monai_vafa.attacks.objective import as_logits
+from monai_vafa.losses import FrequencyConsistencyLoss
+
+from .batch import PreparedBatch, check_attack, inner_network, same_image
+
+__all__ = ["VAFTHandler", "vaft_losses"]
+
+_FREQUENCY_LOSS = FrequencyConsistencyLoss()
+_LOSSES = (CommonKeys.LOSS, "loss_clean", "loss_adversarial", "loss_frequency")
+
+
+def vaft_losses(output: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """
+    The losses of an iteration by name, as ``output_transform`` of ``StatsHandler`` or ``TensorBoardStatsHandler``.
+
+    Args:
+        output: ``engine.state.output`` of a trainer, decollated or not.
+
+    Returns:
+        ``loss`` (what was trained with), ``loss_clean`` and, where the batch was attacked, ``loss_adversarial`` and
+        ``loss_frequency``, each before its weight.
+    """
+    values = output if isinstance(output, Mapping) else output[0]
+    return {str(key): values[key] for key in _LOSSES if key in values}
+
+
+class VAFTHandler:
+    """
+    Train on clean and adversarial images together, with logits that agree in the frequency domain.
+
+    Hanif et al., "Frequency Domain Adversarial Training for Robust Volumetric Medical Segmentation", MICCAI 2023,
+    Eq. 3-4: ``L = L_seg(M(X), Y) + L_seg(M(X'), Y) + L_fr(M(X'), M(X))``. As in the authors' released code, ``X'`` is
+    made in eval mode before the clean forward pass, and the network then sees clean and adversarial batch one after
+    the other in training mode, so batch norm counts both.
+
+    The trainer stays as it is: its loss is the first term, and the others join it at ``LOSS_COMPLETED``, which MONAI
+    fires before the backward pass and within autocast, so mixed precision, gradient accumulation and all other
+    handlers go on as before. ``engine.state.output`` holds the sum as ``loss``, and the terms before their weights as
+    ``loss_clean``, ``loss_adversarial`` and ``loss_frequency``; a term that was not computed is left out (see
+    :func:`vaft_losses`). Networks with deep supervision may return lists: the losses of the trainer take them as they
+    are, the frequency loss takes their full resolution.
+
+    Under ``DistributedDataParallel`` the adversarial batch goes through the inner network: the wrapper would overwrite
+    the buffers that the clean pass still needs, while gradients are reduced where they gather, whichever pass they
+    come from. Attach the handler on every rank: zoo configs for several GPUs drop some of ``train#handlers`` on
+    ranks above 0, so there attach it in ``initialize``, as in ``"$@vaft.attach(@train#trainer)"``. Attaching it twice
+    is the same as once.
+
+    Args:
+        attack: makes ``X'``, not targeted; ``None`` for VAFA with its defaults (``upstream``). Its ``intensity_range``
+            must hold what random transforms make of the images, or be ``None``.
+        adversarial_loss: ``loss(prediction, label)`` of the second term; ``None`` for the trainer's own.
+        frequency_loss: ``loss(adversarial_logits, clean_logits)`` of the third term; ``None`` for none ("VAFA without
+            FR" of the paper's Table 2).
+        clean_weight: weight of the trainer's own loss in iterations that attack; 0 trains on ``X'`` alone.
+        adversarial_weight: weight of the second term; 0 leaves it out.
+        frequency_weight: weight of the third term; 0 leaves it out.
+        every: attack every so many iterations; the others are the trainer's own.
+        warmup_epochs: epochs at the start without attack.
+
+    Raises:
+        TypeError: When ``attack`` is none.
+        ValueError: When ``attack`` is targeted, a weight is below 0, the weights leave out the label or ``X'``, or
+            ``every`` or ``warmup_epochs`` is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        attack: Attack | None = None,
+        adversarial_loss: Callable[[Any, torch.Tensor], torch.Tensor] | None = None,
+        frequency_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = _FREQUENCY_LOSS,
+        clean_weight: float = 1.0,
+        adversarial_weight: float = 1.0,
+        frequency_weight: float = 1.0,
+        every: int = 1,
+        warmup_epochs: int = 0,
+    ) -> None:
+        weights = {"clean": clean_weight, "adversarial": adversarial_weight, "frequency": frequency_weight}
+        for name, weight in weights.items():
+            if not weight >= 0:
+                raise ValueError(f"{name}_weight={weight} must be 0 or more.")
+        if clean_weight == adversarial_weight == 0:
+            raise ValueError("clean_weight and adversarial_weight are both 0: no loss would look at the label.")
+        frequency_loss = frequency_loss if frequency_weight > 0 else None
+        if adversarial_weight == 0 and frequency_loss is None:
+            raise ValueError("adversarial_weight is 0 and there is no frequency loss: the attack would be for nothing.")
+        for name, value, lowest in (("every", every, 1), ("warmup_epochs", warmup_epochs, 0)):
+            if int(value) != value or value < lowest:
+                raise ValueError(f"{name}={value} must be a whole number, {lowest} or more.")
+        self.attack = check_attack(VolumetricFrequencyAttack() if attack is None else attack)
+        self.adversarial_loss = adversarial_loss
+        self.frequency_loss = frequency_loss
+        self.weights = weights
+        self.every = int(every)
+        self.warmup_epochs = int(warmup_epochs)
+        self._attacked: tuple[PreparedBatch, torch.Tensor] | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Train an engine with VAFT from now on.
+
+        Args:
+            engine: MONAI's ``SupervisedTrainer``.
+
+        Raises:
+            TypeError: When it is another engine.
+        """
+        if not isinstance(engine, SupervisedTrainer):
+            raise TypeError(f"engine must be a SupervisedTrainer of MONAI, got {type(engine).__name__}.")
+        if not engine.has_event_handler(self._attack, Events.ITERATION_STARTED):
+            engine.add_event_handler(Events.ITERATION_STARTED, self._attack)
+            engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._add_losses)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._check_trained)
+
+    def _attack(self, engine: SupervisedTrainer) -> None:
+        """Make ``X'`` of the batch to come."""
+        self._attacked = None
+        if engine.state.epoch <= self.warmup_epochs or engine.state.iteration % self.every:
+            return
+        # Not while attaching: a trainer attaches its handlers before it has a network.
+        wrapper = getattr(engine.network, "_orig_mod", engine.network)
+        if getattr(wrapper, "static_graph", False) and self.weights["clean"] == 0 and self.frequency_loss is None:
+            raise ValueError(
+                "DistributedDataParallel(static_graph=True) reduces no gradients of a loss without its own forward "
+                "pass: use static_graph=False, AttackHandler, or a clean_weight above 0."
+            )
+        batch = PreparedBatch.of(engine)
+        self._attacked = batch, self.attack(batch.network(engine), batch.image, batch.label)
+
+    def _add_losses(self, engine: SupervisedTrainer) -> None:
+        """Add the terms of ``X'`` to the trainer's loss, which MONAI takes from ``engine.state.output`` afterwards."""
+        output = engine.state.output
+        losses = {"clean": output[CommonKeys.LOSS]}
+        if self._attacked is not None:
+            batch, adversarial = self._attacked
+            self._attacked = None
+            image, label, clean = output[CommonKeys.IMAGE], output[CommonKeys.LABEL], output[CommonKeys.PRED]
+            if not same_image(image, batch.image):
+                raise ValueError(
+                    "the trainer's image is not the one that was attacked: prepare_batch must give the same image when "
+                    "called again, and handlers that change engine.state.batch must be attached before VAFTHandler."
+                )
+            # Of the type of the trainer's own image, which is no MetaTensor for a compiled network.
+            adversarial = convert_to_dst_type(adversarial, image)[0]
+            network = inner_network(engine.network)
+            prediction = engine.inferer(adversarial, network, *batch.args, **batch.kwargs)
+            if self.weights["adversarial"] > 0:
+                loss = engine.loss_function if self.adversarial_loss is None else self.adversarial_loss
+                losses["adversarial"] = loss(prediction, label).mean()
+            if self.frequency_loss is not None:
+                losses["frequency"] = self.frequency_loss(as_logits(prediction), as_logits(clean))
+            terms = [self.weights[name] * loss for name, loss in losses.items() if self.weights[name] > 0]
+            output[CommonKeys.LOSS] = sum(terms)
+        output.update({f"loss_{name}": loss.detach() for name, loss in losses.items()})
+
+    def _check_trained(self, engine: Engine) -> None:
+        if self._attacked is not None:
+            raise RuntimeError(
+                "the trainer's iteration_update fired no IterationEvents.LOSS_COMPLETED, so that no adversarial loss "
+                "could join: call engine._iteration in it, or fire the event before its backward pass."
+            )
