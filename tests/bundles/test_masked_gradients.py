@@ -9,7 +9,7 @@ import json
 import pytest
 import torch
 
-from .runs import workflow
+from .runs import BUNDLES, workflow
 
 ONE_CASE = "$monai.data.load_decathlon_datalist(@datalist_file, True, @datalist_section)[:1]"
 
@@ -50,22 +50,14 @@ def test_checklist_catches_masked_gradients_and_lets_a_plain_model_pass(cache, m
         "visibility_metrics": {"psnr": {"_target_": "monai.metrics.PSNRMetric", "max_val": 1.0}},
         "output_dir": str(tmp_path / "out"),
     }
-    made = workflow("vafa_attack", "benchmark.json", workflow_type="infer", **settings)
-    plain = made.parser.get_parsed_content("unetr#network")
-    masked = HardQuantized(plain)
-    made = workflow(
-        "vafa_attack",
-        "benchmark.json",
-        workflow_type="infer",
-        **settings,
-        **{
-            "masked": "%unetr",
-            "masked#network": masked,
-            "masked#evaluation#network": masked,
-            "masked#evaluation#output_dir": "$@output_dir + '/masked'",
-            "evaluations": {"unetr": "@unetr#evaluation", "masked": "@masked#evaluation"},
-        },
-    )
+    bundle = {"workflow_type": "infer", "bundle_root": str(BUNDLES / "vafa_attack"), **settings}
+    plain = workflow("vafa_attack", "benchmark.json", **bundle).parser.get_parsed_content("unetr#network")
+    masked = {
+        "unetrpp#network": HardQuantized(plain),
+        "unetrpp#evaluation#output_dir": "$@output_dir + '/masked'",
+        "evaluations": {"unetr": "@unetr#evaluation", "masked": "@unetrpp#evaluation"},
+    }
+    made = workflow("vafa_attack", "benchmark.json", **bundle, **masked)
     made.initialize()
     made.run()
     made.finalize()
