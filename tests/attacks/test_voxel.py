@@ -10,22 +10,7 @@ import torch.nn.functional as F
 
 from monai_vafa.attacks import BasicIterative, FastGradientSign, ProjectedGradientDescent
 
-
-def cross_entropy(logits, label):
-    return F.cross_entropy(logits, label[:, 0])
-
-
-class Spy(torch.nn.Module):
-    """Remembers what a network was shown."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-        self.seen = []
-
-    def forward(self, x):
-        self.seen.append(x.detach().clone())
-        return self.network(x)
+from .probes import Spy, cross_entropy
 
 
 def first_step(attack, network, image, label):
