@@ -15,6 +15,7 @@ PACKAGE = Path(monai_vafa.__file__).parent
 # Data flows down this list; imports look up it only.
 LAYERS = [
     "cache",
+    "files",
     "frequency",
     "losses",
     "attacks",

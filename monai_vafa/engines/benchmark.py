@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from monai_vafa.attacks.base import check_flag
+from monai_vafa.files import write_json
 
 from .checks import root_cause
 from .evaluation import AttackEvaluation
-from .files import write_json
 from .rows import AttackRows
 from .transfer import Transfer
 

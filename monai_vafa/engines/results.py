@@ -14,8 +14,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from monai_vafa.files import CsvTable, read_json, remove_partial_files, write_file, write_json
+
 from .describe import differences
-from .files import CsvTable, read_json, remove_partial_files, write_file, write_json
 
 __all__ = ["CASE_COLUMNS", "METRIC_COLUMNS", "ResultFolder", "join_parameters", "refuse_changes"]
 
@@ -88,7 +89,8 @@ class ResultFolder:
         stored = voxels[0] if voxels.shape[0] == 1 else np.moveaxis(voxels, 0, -1)
         image = nib.Nifti1Image(np.ascontiguousarray(stored), affine)
         # Without a time stamp or file name in it, so that the same volume gives the same bytes.
-        write_file(self.volume(kind, case, name), gzip.compress(image.to_bytes(), compresslevel=6, mtime=0))
+        content = gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
+        write_file(self.volume(kind, case, name), lambda partial: partial.write_bytes(content))
 
     def add(self, case_row: Mapping[str, Any], metric_rows: Sequence[Mapping[str, Any]]) -> None:
         """

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 
+from monai_vafa.files import CsvTable, read_json, write_json
+
 from .checks import root_cause
 from .evaluation import AttackEvaluation
-from .files import CsvTable, read_json, write_json
 from .results import join_parameters, refuse_changes
 
 __all__ = ["Transfer"]

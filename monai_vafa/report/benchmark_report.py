@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
 from typing import Any
+
+from monai_vafa.files import write_json, write_rows, write_text
 
 from .benchmark import CLEAN, Benchmark
 from .benchmark_page import benchmark_page
@@ -17,7 +18,6 @@ from .curves import equal_visibility_figure
 from .equal_visibility import POINT_COLUMNS, curve_points, equal_visibility_rows, equal_visibility_tables
 from .evidence import Line
 from .figures import case_figures
-from .files import write_rows, write_text
 from .paper import budget_table, sweep_tables
 from .table import COLUMNS, UNITS, Table, class_table, damage_table, table_text
 from .transfer import transfer_tables
@@ -61,7 +61,7 @@ def write_benchmark_report(folder: str | os.PathLike) -> None:
     lines = None
     if benchmark.checklist is not None:
         lines = {model: referee_checklist(benchmark, model) for model in models}
-        write_text(root / "checklist.json", json.dumps(lines, indent=2) + "\n")
+        write_json(root / "checklist.json", lines)
     scores = [{"model": model, "attack": row, **means[model][row]} for model in models for row in means[model]]
     present = [column for column in COLUMNS if any(column in row for row in scores)]
     write_rows(root / "table.csv", ("model", "attack", *present), scores)

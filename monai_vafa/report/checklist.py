@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from monai_vafa.files import read_rows
+
 from .benchmark import Benchmark
 from .evidence import NOT_APPLICABLE, Evidence, Line, MissingEvidence, verdict
-from .files import read_rows
 
 __all__ = ["ROLES", "chance_dsc", "check_roles", "referee_checklist"]
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from monai_vafa.files import write_file
+
 from .benchmark import CONTROLS
 from .equal_visibility import MEASURES
-from .files import write_file
 
 __all__ = ["equal_visibility_figure"]
 

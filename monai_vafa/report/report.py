@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_vafa.files import read_json, write_text
+
 from .figures import case_figures
-from .files import read_json, write_text
 from .page import bullets, definitions, document, heading, image, paragraph, tables_html
 from .table import class_table, damage_table, format_tables, run_notes
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from monai_vafa.files import number
+
 from .benchmark import CLEAN, Benchmark, mean
-from .files import number
 from .table import Table, cell
 
 __all__ = ["transfer_tables", "transferred_dsc", "white_box_dsc"]

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from monai_vafa.files import number
+
 from .benchmark import Benchmark, mean
-from .files import number
 from .table import COLUMNS
 
 __all__ = ["worst_case_means", "worst_case_rows"]

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are never half-written: a run may be killed at any moment."""
+"""Result files, read and written so that there is never half a one: a run may be killed at any moment."""
 
 from __future__ import annotations
 
@@ -9,26 +9,37 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CsvTable", "read_json", "remove_partial_files", "write_file", "write_json"]
+__all__ = [
+    "CsvTable",
+    "cell_text",
+    "number",
+    "read_json",
+    "read_rows",
+    "remove_partial_files",
+    "write_file",
+    "write_json",
+    "write_rows",
+    "write_text",
+]
 
 _PARTIAL = ".partial"
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     """
-    Write a file beside its place and move it there.
+    Write a file beside its place, then move it there.
 
     Args:
         path: where it belongs; folders are made.
-        content: all of it.
+        write: writes all of it to the path it is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}{_PARTIAL}")
-    partial.write_bytes(content)
+    write(partial)
     os.replace(partial, path)
 
 
@@ -44,7 +55,18 @@ def remove_partial_files(folder: Path) -> None:
             stale.unlink()
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_text(path: Path, text: str) -> None:
+    """
+    Write a text file.
+
+    Args:
+        path: where it belongs.
+        text: all of it.
+    """
+    write_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, content: Any) -> None:
     """
     Write a JSON file.
 
@@ -52,7 +74,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         path: where it belongs.
         content: plain data.
     """
-    write_file(path, (json.dumps(content, indent=2) + "\n").encode())
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -68,6 +90,50 @@ def read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """
+    Write a CSV file.
+
+    Args:
+        path: where it belongs.
+        columns: its columns; what a row has besides is left out.
+        rows: column -> value, see :func:`cell_text`.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({column: cell_text(row.get(column)) for column in columns} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """
+    Read a CSV file.
+
+    Args:
+        path: file to read.
+
+    Returns:
+        its rows; none when there is no such file.
+    """
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def cell_text(value: Any) -> str:
+    """A CSV cell; what is ``None``, NaN or infinite becomes an empty one."""
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else ""
+    return "" if value is None else str(value)
+
+
+def number(cell: str | None) -> float | None:
+    """Value of a CSV cell; ``None`` when it is empty or absent."""
+    return float(cell) if cell else None
+
+
 class CsvTable:
     """
     A CSV file with one row for each combination of its key columns.
@@ -80,10 +146,7 @@ class CsvTable:
     def __init__(self, path: Path, keys: Sequence[str]) -> None:
         self.path = path
         self.keys = tuple(keys)
-        self.rows: list[dict[str, str]] = []
-        if path.is_file():
-            with open(path, newline="") as file:
-                self.rows = list(csv.DictReader(file))
+        self.rows = read_rows(path)
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """
@@ -92,7 +155,7 @@ class CsvTable:
         Args:
             rows: column -> value; what is ``None``, NaN or infinite becomes an empty cell.
         """
-        new = [{column: _cell(value) for column, value in row.items()} for row in rows]
+        new = [{column: cell_text(value) for column, value in row.items()} for row in rows]
         replaced = {self.key(row) for row in new}
         self.rows = [row for row in self.rows if self.key(row) not in replaced] + new
 
@@ -110,14 +173,4 @@ class CsvTable:
         ranks = {column: {v: i for i, v in enumerate(values)} for column, values in (order or {}).items()}
         self.rows.sort(key=lambda row: [rank.get(row[column], len(rank)) for column, rank in ranks.items()])
         columns = list(dict.fromkeys([*self.keys, *(column for row in self.rows for column in row)]))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_file(self.path, text.getvalue().encode())
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}" if math.isfinite(value) else ""
-    return "" if value is None else str(value)
+        write_rows(self.path, columns, self.rows)
