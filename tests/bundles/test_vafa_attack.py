@@ -50,7 +50,7 @@ def test_without_lpips_trunk_the_run_goes_on_and_says_once_how_to_get_it(attacke
     out, done = attacked
     assert (done.stdout + done.stderr).count("python -m monai_vafa fetch_lpips_trunk") == 1
     assert rows(out / "cases.csv")["vafa"]["lpips"] == ""
-    assert "Not measured here, see the warning above: lpips" in done.stdout
+    assert "Not measured here (the log says why): lpips" in done.stdout
 
 
 def test_saved_volume_fools_the_bundles_own_inference_as_much(attacked, bundle_run, cache, tmp_path):
