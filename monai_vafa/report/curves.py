@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ __all__ = ["equal_visibility_figure"]
 _DPI = 120
 _GRAY = 7  # of tab10: kept for controls
 _MARKERS = "osD^vP*X<>hp"
+# one after the other when the colours are used up
+_LINES = ("-", "--", "-.")
 _TICKS = {
     "lpips": (100, 99.8, 99, 98, 95, 90, 80, 70, 60, 40, 20, 0),
     "ssim": (1, 0.998, 0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.4, 0.2, 0),
@@ -55,13 +56,14 @@ def equal_visibility_figure(path: Path, points: Sequence[dict[str, Any]], clean:
     if not measures or not models:
         return False
     tab10 = colormaps["tab10"]
-    colors = cycle([*(tab10(i) for i in range(tab10.N) if i != _GRAY), "black", "navy", "gold"])
+    colors = [tab10(i) for i in range(tab10.N) if i != _GRAY]
     styles: dict[str, dict[str, Any]] = {}
-    for attack, marker in zip(attacks, cycle(_MARKERS), strict=False):
-        control = attack in CONTROLS
+    for attack in attacks:
+        turn, place = divmod(sum(a not in CONTROLS for a in styles), len(colors))
+        look = {"color": "0.5", "linestyle": ":"} if attack in CONTROLS else {"color": colors[place]}
         styles[attack] = {
-            **{"marker": marker, "markersize": 5, "linewidth": 1.4},
-            **({"color": "0.5", "linestyle": ":"} if control else {"color": next(colors)}),
+            **{"marker": _MARKERS[len(styles) % len(_MARKERS)], "markersize": 5, "linewidth": 1.4},
+            **{"linestyle": _LINES[turn % len(_LINES)], **look},
         }
 
     size = (4.6 * len(measures) + 1.8, 3.4 * len(models) + 0.4)
