@@ -9,20 +9,21 @@ from monai.metrics import compute_dice
 
 from monai_vafa.attacks import ProjectedGradientDescent, SquareAttack
 
-from .probes import cross_entropy
+from .probes import Spy, cross_entropy
 
 
-class Rounded(torch.nn.Module):
-    """Hides its gradient: it sees the image in steps of 2 of 255."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-        self.seen = []
+class Round(torch.nn.Module):
+    """Steps of 2 of 255."""
 
     def forward(self, x):
-        self.seen.append(x.detach().clone())
-        return self.network(torch.round(x * 127.5) / 127.5)
+        return torch.round(x * 127.5) / 127.5
+
+
+class Rounded(Spy):
+    """Hides its gradient."""
+
+    def __init__(self, network):
+        super().__init__(torch.nn.Sequential(Round(), network))
 
 
 @pytest.fixture
