@@ -104,7 +104,7 @@ class AutoPGD(IterativeAttack):
             result = self._climb(objective, image, perturbation, steps)
             # The last step led to an image that no one has judged yet.
             with torch.no_grad():
-                gain, _ = objective.gain(perturbation.variable, self._loss_at(steps))
+                gain, _ = objective(perturbation.variable, self._loss_at(steps))
             perturbation.variable = where_active(
                 gain > perturbation.best_gain, perturbation.variable, result.adversarial
             )

@@ -104,7 +104,7 @@ class IterativeAttack(Attack):
         for step in trange(steps, desc=type(self).__name__, disable=not self.progress, leave=False):
             variable = perturbation.variable.requires_grad_()
             candidate = perturbation.image(step)
-            gain, success = objective.gain(candidate, self._loss_at(step))
+            gain, success = objective(candidate, self._loss_at(step))
             gain = gain - perturbation.dissimilarity(candidate)
             scale = objective.gradient_scale
             (gradient,) = torch.autograd.grad((gain * scale).sum(), variable)

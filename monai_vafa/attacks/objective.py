@@ -108,14 +108,15 @@ class Objective:
         self, image: torch.Tensor, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        Segmentation loss, and success, of each volume.
+        Segmentation loss, with the sign that the attacker raises, and success of each volume.
 
         Args:
             image: ``(B, C, *spatial)`` in [0, 1], part of the graph that leads to what the attack changes.
             loss: stands in for the objective's own, for attacks whose loss depends on the step.
 
         Returns:
-            losses ``(B,)`` with gradient, and ``(B,)`` bool: every voxel is wrong (targeted: as wanted).
+            gains ``(B,)`` with gradient (targeted, the loss counts negative), and ``(B,)`` bool: every voxel is wrong
+            (targeted: as wanted).
 
         Raises:
             ValueError: When the logits do not fit image or label, or carry no gradient to the image.
@@ -131,13 +132,6 @@ class Objective:
         with torch.no_grad():
             hit = self._hit(logits)
             success = hit.flatten(1).all(1) if self.targeted else ~hit.flatten(1).any(1)
-        return losses, success
-
-    def gain(
-        self, image: torch.Tensor, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same with the sign that the attacker wants to raise: targeted, the loss counts negative."""
-        losses, success = self(image, loss)
         return -losses if self.targeted else losses, success
 
     def _hit(self, logits: torch.Tensor) -> torch.Tensor:

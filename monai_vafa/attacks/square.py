@@ -79,7 +79,7 @@ class SquareAttack(Attack):
         trace = []
         for step in trange(self.steps, desc=type(self).__name__, disable=not self.progress, leave=False):
             candidate = self._stripes(image) if step == 0 else self._with_cube(image, best, self._side(step - 1, sides))
-            gain, success = objective.gain(candidate)
+            gain, success = objective(candidate)
             accepted = active & (gain > best_gain)
             best = where_active(accepted, candidate, best)
             best_gain = torch.where(accepted, gain, best_gain)

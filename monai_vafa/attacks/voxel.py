@@ -163,7 +163,7 @@ class ProjectedGradientDescent(BasicIterative):
 
     def _final_gain(self, objective: Objective, result: AttackResult) -> torch.Tensor:
         with torch.no_grad():
-            return objective.gain(result.adversarial)[0]
+            return objective(result.adversarial)[0]
 
 
 def _better(chosen: torch.Tensor, new: AttackResult, old: AttackResult) -> AttackResult:
