@@ -1,10 +1,12 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Ignite handlers for MONAI's engines: attack every batch, and adversarial training in the frequency domain (VAFT)."""
+"""Ignite handlers for MONAI's engines: attack every batch, train with VAFT, seed every epoch."""
 
 from __future__ import annotations
 
 from .attack import AttackHandler
+from .epoch_seed import EpochSeedHandler
+from .progress import TrainingProgress
 from .vaft import VAFTHandler, vaft_losses
 
-__all__ = ["AttackHandler", "VAFTHandler", "vaft_losses"]
+__all__ = ["AttackHandler", "EpochSeedHandler", "TrainingProgress", "VAFTHandler", "vaft_losses"]

@@ -14,7 +14,7 @@ from monai.utils import convert_to_dst_type
 
 from monai_vafa.attacks import Attack, SlidingWindowAttack
 
-from .batch import PreparedBatch, check_attack, same_image
+from .batch import PreparedBatch, attack_of_iteration, check_attack, same_image
 
 __all__ = ["AttackHandler"]
 
@@ -28,7 +28,8 @@ class AttackHandler:
     own prediction stands in. Under a :class:`monai.inferers.SlidingWindowInferer` it works window by window, with
     windows of that size side by side (:class:`monai_vafa.attacks.SlidingWindowAttack`), otherwise on the whole batch.
 
-    The network is attacked without its parallel wrapper, in eval mode, and left as it was. Attach the handler on
+    The network is attacked without its parallel wrapper, in eval mode, and left as it was. In a training the seed of
+    the attack is its own plus the iteration: random starts and noise differ from one to the next. Attach the handler on
     every rank: zoo configs for several GPUs drop some of ``train#handlers`` on ranks above 0, so there attach it in
     ``initialize``, as in ``"$@attack_handler.attach(@train#trainer)"``. Attaching it twice is the same as once.
 
@@ -87,7 +88,7 @@ class AttackHandler:
                 f"image_key={self.image_key!r} must be where prepare_batch finds the engine's image, unchanged; "
                 f"the batch has {found}."
             )
-        network, attack = prepared.network(engine), self.attack
+        network, attack = prepared.network(engine), attack_of_iteration(self.attack, engine)
         if isinstance(engine.inferer, SlidingWindowInferer):
             windows = SlidingWindowAttack(engine.inferer.roi_size, engine.inferer.sw_batch_size)
             adversarial = windows(attack, network, prepared.image, prepared.label)

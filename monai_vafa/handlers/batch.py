@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from monai_vafa.attacks import Attack
 
-__all__ = ["PreparedBatch", "check_attack", "inner_network", "same_image"]
+__all__ = ["PreparedBatch", "attack_of_iteration", "check_attack", "inner_network", "same_image"]
 
 
 def check_attack(attack: Attack) -> Attack:
@@ -36,6 +37,22 @@ def check_attack(attack: Attack) -> Attack:
             "attack is targeted, but a batch only has the label of its image, towards which it would lead: "
             "give an attack with targeted=False."
         )
+    return attack
+
+
+def attack_of_iteration(attack: Attack, engine: SupervisedTrainer | SupervisedEvaluator) -> Attack:
+    """
+    The attack as it is in this iteration: in a training its seed moves on, so that the network does not learn one
+    noise by heart; in an evaluation it stays.
+
+    Args:
+        attack: the handler's attack; left as it is.
+        engine: the engine, at ``ITERATION_STARTED``.
+    """
+    if not isinstance(engine, SupervisedTrainer):
+        return attack
+    attack = copy.copy(attack)
+    attack.seed += engine.state.iteration
     return attack
 
 

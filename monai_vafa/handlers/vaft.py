@@ -16,7 +16,7 @@ from monai_vafa.attacks import Attack, VolumetricFrequencyAttack
 from monai_vafa.attacks.objective import as_logits
 from monai_vafa.losses import FrequencyConsistencyLoss
 
-from .batch import PreparedBatch, check_attack, inner_network, same_image
+from .batch import PreparedBatch, attack_of_iteration, check_attack, inner_network, same_image
 
 __all__ = ["VAFTHandler", "vaft_losses"]
 
@@ -63,7 +63,8 @@ class VAFTHandler:
 
     Args:
         attack: makes ``X'``, not targeted; ``None`` for VAFA with its defaults (``upstream``). Its ``intensity_range``
-            must hold what random transforms make of the images, or be ``None``.
+            must hold what random transforms make of the images, or be ``None``. Its seed moves on with the
+            iterations.
         adversarial_loss: ``loss(prediction, label)`` of the second term; ``None`` for the trainer's own.
         frequency_loss: ``loss(adversarial_logits, clean_logits)`` of the third term; ``None`` for none ("VAFA without
             FR" of the paper's Table 2).
@@ -141,7 +142,8 @@ class VAFTHandler:
                 "pass: use static_graph=False, AttackHandler, or a clean_weight above 0."
             )
         batch = PreparedBatch.of(engine)
-        self._attacked = batch, self.attack(batch.network(engine), batch.image, batch.label)
+        attack = attack_of_iteration(self.attack, engine)
+        self._attacked = batch, attack(batch.network(engine), batch.image, batch.label)
 
     def _add_losses(self, engine: SupervisedTrainer) -> None:
         """Add the terms of ``X'`` to the trainer's loss, which MONAI takes from ``engine.state.output`` afterwards."""

@@ -15,7 +15,7 @@ from monai.metrics import DiceMetric
 from monai.transforms import AsDiscreted, Compose, Flipd, Invertd
 from torch.nn.parallel import DataParallel
 
-from monai_vafa.attacks import ProjectedGradientDescent, SlidingWindowAttack
+from monai_vafa.attacks import GaussianNoise, ProjectedGradientDescent, SlidingWindowAttack
 from monai_vafa.handlers import AttackHandler
 
 
@@ -218,3 +218,26 @@ def test_other_engines_are_refused(network, attack):
     for engine in (ensemble, Engine(lambda engine, batch: None)):
         with pytest.raises(TypeError, match=type(engine).__name__):
             AttackHandler(attack=attack).attach(engine)
+
+
+def test_a_training_meets_new_noise_in_each_iteration(network, batches, train):
+    images = []
+
+    class Record:
+        def attach(self, engine):
+            engine.add_event_handler(
+                Events.ITERATION_STARTED, lambda engine: images.append(engine.state.batch["image"])
+            )
+
+    attack = GaussianNoise(sigma=4)
+    for _ in range(2):
+        train(network, [batches[0], batches[0]], AttackHandler(attack=attack), Record(), lr=0.0)
+    first, second, *again = images
+    assert not torch.equal(first, second)
+    assert torch.equal(first, again[0]) and torch.equal(second, again[1])
+    assert attack.seed == 0
+
+
+def test_an_evaluation_meets_the_same_noise_each_time(volumes, evaluate):
+    _, images = evaluate([volumes[0], volumes[0]], AttackHandler(attack=GaussianNoise(sigma=4)))
+    assert torch.equal(images[0], images[1])

@@ -1,0 +1,59 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How far a whole training is, and the time it still takes."""
+
+from __future__ import annotations
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+from tqdm.auto import tqdm
+
+__all__ = ["TrainingProgress"]
+
+
+class TrainingProgress:
+    """
+    One progress bar over all iterations of a training, with the time left, on the first rank.
+
+    Ignite's ``ProgressBar`` starts anew in each epoch; this one knows the end of the training, and where a resumed one
+    begins.
+
+    Args:
+        desc: text before the bar.
+    """
+
+    def __init__(self, desc: str = "training") -> None:
+        self.desc = desc
+        self._bar: tqdm | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Show the progress of an engine from now on.
+
+        Args:
+            engine: any trainer that knows the length of its epochs.
+        """
+        # Not at STARTED, where a checkpoint may still be loading.
+        engine.add_event_handler(Events.EPOCH_STARTED, self._open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._update)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._close_and_raise)
+
+    def _open(self, engine: Engine) -> None:
+        if self._bar is None:
+            length, done = engine.state.epoch_length, engine.state.iteration
+            total = None if length is None else engine.state.max_epochs * length
+            self._bar = tqdm(desc=self.desc, total=total, initial=done, unit="iteration", disable=idist.get_rank() > 0)
+
+    def _update(self, engine: Engine) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    def _close(self, engine: Engine) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _close_and_raise(self, engine: Engine, error: BaseException) -> None:
+        self._close(engine)
+        raise error
