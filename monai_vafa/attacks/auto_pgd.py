@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 
 from monai_vafa.losses import MaskedCrossEntropyLoss
+from monai_vafa.losses.activation import voxel_answers
 
 from .base import AttackResult, check_flag
 from .iterative import IterativeAttack, where_active
@@ -40,12 +40,12 @@ class AutoPGD(IterativeAttack):
     Args:
         eps: largest change of a voxel, in gray values of 255.
         steps: number of gradient steps, over all radii.
-        loss: ``loss(logits, label)`` of a batch of one; ``None`` for :class:`monai_vafa.losses.MaskedCrossEntropyLoss`.
-            :class:`monai_vafa.losses.JensenShannonLoss` is SEA's other.
         random_start: start anywhere in the ball; ``False`` starts at the clean image.
         shrink_radius: spend 30 % of the steps within ``2 eps`` and 30 % within ``1.5 eps``, and go on from the best
             image, pulled into the next smaller ball. Fewer than 4 steps are all spent within ``eps``.
-        kwargs: ``targeted``, ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
+        kwargs: ``loss`` (``None`` for :class:`monai_vafa.losses.MaskedCrossEntropyLoss`;
+            :class:`monai_vafa.losses.JensenShannonLoss` is SEA's other), ``activation``, ``targeted``,
+            ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
 
     Raises:
         ValueError: When a parameter is out of range, or masked cross entropy is to be targeted.
@@ -56,16 +56,16 @@ class AutoPGD(IterativeAttack):
         *,
         eps: float = 4.0,
         steps: int = 20,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         random_start: bool = True,
         shrink_radius: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(steps=steps, loss=MaskedCrossEntropyLoss() if loss is None else loss, **kwargs)
+        super().__init__(steps=steps, **kwargs)
         if self.targeted and isinstance(self.loss, MaskedCrossEntropyLoss):
             raise ValueError(
                 "targeted=True: masked cross entropy has no targeted form; give another loss, such as cross entropy: "
-                "monai.losses.DiceCELoss(to_onehot_y=True, softmax=True, lambda_dice=0)."
+                "monai.losses.DiceCELoss(to_onehot_y=True, softmax=True, lambda_dice=0), or for sigmoid outputs "
+                "torch.nn.BCEWithLogitsLoss()."
             )
         self.eps = check_eps(eps)
         self.random_start = check_flag("random_start", random_start)
@@ -81,13 +81,17 @@ class AutoPGD(IterativeAttack):
         larger = [(radius, steps) for radius, steps in larger if steps > 0]
         return [*larger, (self.eps, self.steps - sum(steps for _, steps in larger))]
 
+    def _default_loss(self) -> MaskedCrossEntropyLoss:
+        return MaskedCrossEntropyLoss(activation=self.activation)
+
     def _loss_at(self, step: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         return self._gradient_of_masked if isinstance(self.loss, MaskedCrossEntropyLoss) else self.loss
 
     def _gradient_of_masked(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Cross entropy with the gradient of the masked one."""
         masked = self.loss(logits, label)
-        return masked + (F.cross_entropy(logits, label[:, 0]) - masked).detach()
+        all_voxels = voxel_answers(logits, label, self.activation).cross_entropy("mean")
+        return masked + (all_voxels - masked).detach()
 
     def _perturbation(self, image: torch.Tensor) -> _AutoPerturbation:
         radius, _ = self._stages()[0]

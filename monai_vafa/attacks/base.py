@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import torch
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
+from monai_vafa.losses.activation import check_activation
+
+from .default_loss import dice_ce_loss
 from .frozen import frozen
+from .inputs import check_image_values, check_label, value_range
 from .objective import Objective
 
-__all__ = ["Attack", "AttackResult", "check_image_values"]
-
-# Resampling may overshoot a range by rounding; more than this is a wrong range.
-_RANGE_TOLERANCE = 1e-3
+__all__ = ["Attack", "AttackResult", "check_flag"]
 
 
 @dataclass(frozen=True)
@@ -36,21 +37,6 @@ class AttackResult:
     tables: torch.Tensor | None = None
     losses: torch.Tensor | None = None
     steps: torch.Tensor | None = None
-
-
-def check_image_values(image: torch.Tensor) -> None:
-    """
-    Refuse an image that no attack can start from.
-
-    Args:
-        image: any tensor.
-
-    Raises:
-        ValueError: When voxels are NaN or infinite; says how many.
-    """
-    if not torch.isfinite(image).all():
-        count = int((~torch.isfinite(image)).sum())
-        raise ValueError(f"image holds {count} NaN or infinite voxels; mend or drop it before the attack.")
 
 
 def check_flag(name: str, value: bool) -> bool:
@@ -78,7 +64,11 @@ class Attack(ABC):
     of one call is kept for the next, and the global random state is left alone: same input, same seed, same answer.
 
     Args:
-        loss: ``loss(logits, label)`` of a batch of one volume, returning a scalar, larger = worse segmentation.
+        loss: ``loss(logits, label)`` of a batch of one volume, returning a scalar, larger = worse segmentation;
+            ``None`` for the attack's own, made for ``activation``.
+        activation: what the network's logits mean. ``"softmax"``: each voxel has one class, that of the largest
+            logit. ``"sigmoid"``: classes may overlap, a voxel has those with a logit above 0. A network with a single
+            channel has one class by itself either way; the losses want ``"sigmoid"`` for it.
         targeted: descend towards ``label`` instead of ascending away from it.
         intensity_range: lowest and highest possible value of an image; ``None`` takes each volume's own range.
         amp: ``"bfloat16"`` or ``"float16"`` runs the network under autocast; ``None`` in full precision.
@@ -86,13 +76,15 @@ class Attack(ABC):
         progress: show a progress bar over the steps.
 
     Raises:
-        ValueError: When ``intensity_range`` is not increasing or ``amp`` is not a known dtype.
+        ValueError: When ``intensity_range`` is not increasing, ``activation`` or ``amp`` is not known, or ``loss`` is
+            one of this package for another activation.
     """
 
     def __init__(
         self,
         *,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        activation: str = "softmax",
         targeted: bool = False,
         intensity_range: Sequence[float] | None = (0.0, 1.0),
         amp: str | None = None,
@@ -103,8 +95,13 @@ class Attack(ABC):
             raise ValueError(f"intensity_range={intensity_range} must be (lowest, highest) or None.")
         if amp not in (None, "bfloat16", "float16"):
             raise ValueError(f"amp={amp!r} must be 'bfloat16', 'float16' or None.")
-        self.loss = loss
+        self.activation = check_activation(activation)
         self.targeted = check_flag("targeted", targeted)
+        self._class_maps_only = loss is None and activation == "softmax"
+        self.loss = self._default_loss() if loss is None else loss
+        other = getattr(self.loss, "activation", None)
+        if isinstance(other, str) and other != activation:
+            raise ValueError(f"activation={activation!r}, but loss is made for {other!r}: give both the same.")
         self.intensity_range = None if intensity_range is None else tuple(float(v) for v in intensity_range)
         self.amp = amp
         self.seed = seed
@@ -130,9 +127,9 @@ class Attack(ABC):
         Args:
             network: returns logits ``(B, classes, *spatial)``, or a list or dict of them (see ``as_logits``).
             image: ``(B, C, *spatial)``, finite, within ``intensity_range``.
-            label: class map ``(B, 1, *spatial)`` (whole numbers), or ``(B, classes, *spatial)``; what the image
-                shows, or with ``targeted=True`` what the network shall answer. ``None``: the network's own
-                prediction of the clean image stands in.
+            label: what the image shows, or with ``targeted=True`` what the network shall answer. Softmax: class map
+                ``(B, 1, *spatial)`` (whole numbers), or what else a ``loss`` of yours takes; sigmoid: 0 and 1,
+                ``(B, classes, *spatial)``. ``None``: the network's own prediction of the clean image stands in.
             intensity_range: stands in for the attack's own, for callers that know the range of a larger volume.
 
         Raises:
@@ -149,8 +146,8 @@ class Attack(ABC):
         check_image_values(plain)
         device = next((p.device for p in network.parameters()), plain.device)
         plain = plain.detach().to(device, torch.float32)
-        low, width = self._range(plain, intensity_range or self.intensity_range)
-        label = None if label is None else self._check_label(label, plain).to(device)
+        low, width = value_range(plain, intensity_range or self.intensity_range)
+        label = None if label is None else check_label(label, plain).to(device)
 
         cuda = [device] if device.type == "cuda" else []
         # An evaluator calls this under no-grad, a trainer under autocast.
@@ -173,6 +170,8 @@ class Attack(ABC):
                 low=low,
                 width=width,
                 targeted=self.targeted,
+                activation=self.activation,
+                class_maps_only=self._class_maps_only,
                 amp=None if self.amp is None else getattr(torch, self.amp),
             )
             result = self._generate(objective, (plain - low) / width)
@@ -192,6 +191,10 @@ class Attack(ABC):
         """
         if len(shape) not in (4, 5):
             raise ValueError(f"image must be (B, C, H, W, D) or (B, C, H, W), got shape {tuple(shape)}.")
+
+    def _default_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """The loss of attacks that are given none."""
+        return dice_ce_loss(self.activation)
 
     @property
     def threat_model(self) -> str:
@@ -216,35 +219,3 @@ class Attack(ABC):
         Returns:
             the result with ``adversarial`` on the scale of ``image``.
         """
-
-    @staticmethod
-    def _range(image: torch.Tensor, intensity_range: Sequence[float] | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Lowest value and width of each volume's range, shaped to broadcast; a constant volume has width 1."""
-        shape = (-1, *[1] * (image.ndim - 1))
-        lowest, highest = image.flatten(1).amin(1), image.flatten(1).amax(1)
-        if intensity_range is None:
-            width = highest - lowest
-            return lowest.reshape(shape), torch.where(width > 0, width, 1.0).reshape(shape)
-        low, high = intensity_range
-        slack = _RANGE_TOLERANCE * (high - low)
-        if lowest.min() < low - slack or highest.max() > high + slack:
-            raise ValueError(
-                f"image has values in [{float(lowest.min()):.4g}, {float(highest.max()):.4g}], outside "
-                f"intensity_range=({low:g}, {high:g}); give the range of your preprocessing, or None for each "
-                "volume's own."
-            )
-        return torch.full_like(lowest, low).reshape(shape), torch.full_like(lowest, high - low).reshape(shape)
-
-    @staticmethod
-    def _check_label(label: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        plain: torch.Tensor = convert_to_tensor(label, track_meta=False)
-        if plain.ndim != image.ndim or plain.shape[0] != image.shape[0] or plain.shape[2:] != image.shape[2:]:
-            raise ValueError(
-                f"label of shape {tuple(plain.shape)} does not fit an image of {tuple(image.shape)}: batch and spatial "
-                "axes must be the same, with one channel (class map) or one per class."
-            )
-        if plain.is_floating_point() and not torch.equal(plain, plain.round()):  # also catches NaN
-            raise ValueError("label must hold whole numbers; resample label maps with mode='nearest'.")
-        if plain.min() < 0:
-            raise ValueError(f"label holds {int(plain.min())}; classes start at 0.")
-        return plain.detach().long()

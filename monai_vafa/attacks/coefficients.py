@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,9 +30,8 @@ class SpectrumAttack(IterativeAttack):
             up with its edge values.
         band_weights: weight of the coefficients at the in-plane frequencies 0, 1/16, 2/16, ... cycles per voxel,
             see :func:`monai_vafa.frequency.expand_bands`; ``None`` weights all alike.
-        loss: ``loss(logits, label)`` of a batch of one; ``None`` for :class:`monai_vafa.losses.CosPGDLoss`.
-        targeted: descend towards ``label``.
-        kwargs: ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
+        kwargs: ``loss`` (``None`` for :class:`monai_vafa.losses.CosPGDLoss`), ``activation``, ``targeted``,
+            ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
 
     Raises:
         ValueError: When a parameter is out of range.
@@ -45,18 +44,18 @@ class SpectrumAttack(IterativeAttack):
         steps: int = 20,
         block_size: int | Sequence[int] = 8,
         band_weights: Sequence[float] | None = None,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            steps=steps, loss=CosPGDLoss(kwargs.get("targeted", False)) if loss is None else loss, **kwargs
-        )
+        super().__init__(steps=steps, **kwargs)
         if step_size is not None and step_size <= 0:
             raise ValueError(f"step_size={step_size} must be above 0.")
         self.step_size = self._budget / 4 if step_size is None else float(step_size)
         self.block_size = block_size
         self.band_weights = (1.0,) if band_weights is None else tuple(float(w) for w in band_weights)
         expand_bands(self.band_weights, (2, 2))
+
+    def _default_loss(self) -> CosPGDLoss:
+        return CosPGDLoss(self.targeted, activation=self.activation)
 
     @property
     @abstractmethod

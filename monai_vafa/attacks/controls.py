@@ -17,11 +17,11 @@ from .objective import Objective
 from .slices import rescale_slices
 from .voxel import check_recipe
 
-__all__ = ["GaussianNoise", "QuantizeOnly", "RescaleOnly"]
+__all__ = ["Control", "GaussianNoise", "QuantizeOnly", "RescaleOnly"]
 
 
-class _Control(Attack):
-    """A change that asks no network, so it has no loss."""
+class Control(Attack):
+    """A change that asks no network, so it has no loss, and what the network's logits mean is all the same to it."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(loss=_no_loss, **kwargs)
@@ -35,7 +35,7 @@ def _no_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     raise RuntimeError("a control asks the network nothing")
 
 
-class QuantizeOnly(_Control):
+class QuantizeOnly(Control):
     """
     Quantise every DCT coefficient with one and the same step: compression, no attack.
 
@@ -59,9 +59,11 @@ class QuantizeOnly(_Control):
         return AttackResult(quantize_image(image, self.q, block_sides(self.block_size, image.ndim - 2)))
 
 
-class RescaleOnly(_Control):
+class RescaleOnly(Control):
     """
     Stretch every axial slice of the window to [0, 1], as the released VAFA code does: no quantisation, no attack.
+
+    A 2-D image is one slice.
 
     Args:
         kwargs: ``intensity_range``, see :class:`Attack`.
@@ -74,7 +76,7 @@ class RescaleOnly(_Control):
         return AttackResult(rescale_slices(image))
 
 
-class GaussianNoise(_Control):
+class GaussianNoise(Control):
     """
     Add Gaussian noise and clip to the intensity range (GN): the same in the recipes ``"tuned"`` and ``"upstream"``.
 

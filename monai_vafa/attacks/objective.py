@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-__all__ = ["Objective", "as_logits", "predicted_labels"]
+from monai_vafa.losses.activation import check_class_channels, classes_exclude, predicted_labels
+
+__all__ = ["Objective", "as_logits"]
 
 # Gradients of a mean over millions of voxels underflow in float16; only their direction counts.
 _FLOAT16_SCALE = 2.0**14
@@ -39,19 +41,6 @@ def as_logits(output: Any) -> torch.Tensor:
     raise TypeError(f"the network must return logits (tensor, list or dict of tensors), got {type(output).__name__}.")
 
 
-def predicted_labels(logits: torch.Tensor) -> torch.Tensor:
-    """
-    Label map of logits: the largest channel; for a single channel, where it is positive.
-
-    Args:
-        logits: ``(B, C, *spatial)``.
-
-    Returns:
-        ``(B, 1, *spatial)``, int64.
-    """
-    return logits.argmax(dim=1, keepdim=True) if logits.shape[1] > 1 else (logits > 0).long()
-
-
 class Objective:
     """
     Loss of a frozen network on a batch, one value per volume, so that no volume's attack feels its neighbours.
@@ -64,6 +53,8 @@ class Objective:
         low: value that 0 stands for, broadcast against ``clean``.
         width: what 1 is above ``low``, likewise.
         targeted: whether ``label`` is what the network shall say, rather than what it shall not.
+        activation: ``"softmax"`` or ``"sigmoid"``, see :class:`monai_vafa.attacks.Attack`.
+        class_maps_only: whether ``loss`` takes nothing but class maps of networks with a softmax.
         amp: autocast dtype of the forward pass, or ``None``.
     """
 
@@ -77,11 +68,15 @@ class Objective:
         low: torch.Tensor,
         width: torch.Tensor,
         targeted: bool = False,
+        activation: str = "softmax",
+        class_maps_only: bool = False,
         amp: torch.dtype | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.targeted = targeted
+        self.activation = activation
+        self.class_maps_only = class_maps_only
         self.amp = amp
         self.gradient_scale = _FLOAT16_SCALE if amp == torch.float16 else 1.0
         self._label = label
@@ -92,11 +87,13 @@ class Objective:
 
     @cached_property
     def label(self) -> torch.Tensor:
-        """The label given, or what the network says of the clean image."""
-        if self._label is not None:
-            return self._label
-        with torch.no_grad():
-            return predicted_labels(self.logits(self._clean))
+        """The label given, or what the network says of the clean image; int64, for sigmoid float32."""
+        label = self._label
+        if label is None:
+            with torch.no_grad():
+                label = predicted_labels(self.logits(self._clean), self.activation)
+        # Losses of class maps index with the label, those of channels compare it with probabilities.
+        return label.float() if self.activation == "sigmoid" else label
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """Float32 logits of an image in its own units."""
@@ -115,8 +112,8 @@ class Objective:
             loss: stands in for the objective's own, for attacks whose loss depends on the step.
 
         Returns:
-            gains ``(B,)`` with gradient (targeted, the loss counts negative), and ``(B,)`` bool: every voxel is wrong
-            (targeted: as wanted).
+            gains ``(B,)`` with gradient (targeted, the loss counts negative), and ``(B,)`` bool: every voxel, for
+            sigmoid of every class, is wrong (targeted: as wanted).
 
         Raises:
             ValueError: When the logits do not fit image or label, or carry no gradient to the image.
@@ -136,7 +133,7 @@ class Objective:
 
     def _hit(self, logits: torch.Tensor) -> torch.Tensor:
         """Where the network says what the label says; ties count as said."""
-        if self.label.shape[1] > 1 or logits.shape[1] == 1:
+        if self.label.shape[1] > 1 or not classes_exclude(logits, self.activation):
             return (logits > 0) == self.label
         # Several times faster than comparing with argmax, which would show beside the forward pass.
         return logits.gather(1, self.label) == logits.amax(1, keepdim=True)
@@ -152,6 +149,16 @@ class Objective:
                 "detach(), torch.no_grad() or numpy in its forward()."
             )
         channels = logits.shape[1]
+        if self.activation == "sigmoid":
+            check_class_channels(self.label, channels)
+            return
+        if self.class_maps_only and channels == 1:
+            raise ValueError("logits have 1 channel, which leaves softmax no choice: give activation='sigmoid'.")
+        if self.class_maps_only and self.label.shape[1] > 1:
+            raise ValueError(
+                f"label has {self.label.shape[1]} channels, but activation='softmax' takes a class map with one; for "
+                "classes that may overlap, with a channel of 0 and 1 each, give activation='sigmoid'."
+            )
         if self.label.shape[1] == 1 and self.label.max() >= max(channels, 2):
             raise ValueError(
                 f"label holds class {int(self.label.max())}, but the network knows classes 0 to {channels - 1}; "

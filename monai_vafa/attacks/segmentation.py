@@ -34,15 +34,18 @@ class SegPGD(ProjectedGradientDescent):
 
     def __init__(self, **kwargs: Any) -> None:
         _refuse(self, kwargs, ("loss", "targeted", "recipe"))
-        super().__init__(loss=SegPGDLoss(0.5), **kwargs)
+        super().__init__(**kwargs)
+
+    def _default_loss(self) -> SegPGDLoss:
+        return SegPGDLoss(0.5, activation=self.activation)
 
     def _loss_at(self, step: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        return SegPGDLoss(step / (2 * self.steps))
+        return SegPGDLoss(step / (2 * self.steps), activation=self.activation)
 
 
 class CosPGD(ProjectedGradientDescent):
     """
-    CosPGD: cross entropy weighted by how well each voxel's softmax agrees with its label (arXiv 2302.02213).
+    CosPGD: cross entropy weighted by how well each voxel's probabilities agree with its label (arXiv 2302.02213).
 
     Targeted, the weight is one minus that agreement with the wanted label.
 
@@ -57,7 +60,10 @@ class CosPGD(ProjectedGradientDescent):
 
     def __init__(self, *, targeted: bool = False, **kwargs: Any) -> None:
         _refuse(self, kwargs, ("loss", "recipe"))
-        super().__init__(loss=CosPGDLoss(targeted), targeted=targeted, **kwargs)
+        super().__init__(targeted=targeted, **kwargs)
+
+    def _default_loss(self) -> CosPGDLoss:
+        return CosPGDLoss(self.targeted, activation=self.activation)
 
 
 def _refuse(attack: ProjectedGradientDescent, given: dict[str, Any], names: tuple[str, ...]) -> None:

@@ -19,7 +19,7 @@ def rescale_slices(image: torch.Tensor) -> torch.Tensor:
     constant up to rounding, since stretching rounding errors to full range would give every machine another image.
 
     Args:
-        image: ``(B, C, H, W, D)``.
+        image: ``(B, C, H, W, D)``, or ``(B, C, H, W)``, which counts as one slice.
 
     Returns:
         same shape, differentiable.

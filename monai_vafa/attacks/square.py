@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from tqdm.auto import trange
 
 from .base import Attack, AttackResult
-from .default_loss import dice_ce_loss
 from .iterative import where_active
 from .linf import GRAY_VALUES, check_eps, linf_bound
 from .objective import Objective
@@ -36,8 +35,8 @@ class SquareAttack(Attack):
         eps: largest change of a voxel, in gray values of 255.
         steps: number of queries (forward passes), the start included.
         p_init: share of the voxels that the first cubes change; halved over the steps on the paper's schedule.
-        loss: ``loss(logits, label)`` of a batch of one; ``None`` for Dice + cross entropy.
-        kwargs: ``targeted``, ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
+        kwargs: ``loss`` (``None`` for Dice + cross entropy), ``activation``, ``targeted``, ``intensity_range``,
+            ``amp``, ``seed``, ``progress``, see :class:`Attack`.
 
     Raises:
         ValueError: When a parameter is out of range.
@@ -49,10 +48,9 @@ class SquareAttack(Attack):
         eps: float = 4.0,
         steps: int = 500,
         p_init: float = 0.8,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(loss=dice_ce_loss() if loss is None else loss, **kwargs)
+        super().__init__(**kwargs)
         if int(steps) != steps or steps < 1:
             raise ValueError(f"steps={steps} must be a whole number, 1 or more.")
         if not 0 < p_init <= 1:

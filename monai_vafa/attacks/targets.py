@@ -4,20 +4,35 @@
 
 from __future__ import annotations
 
+import copy
+from abc import abstractmethod
+from typing import Any
+
 from monai.config import NdarrayOrTensor
 from monai.transforms import MapLabelValue, Transform
+
+from monai_vafa.losses.activation import check_activation
 
 __all__ = ["EraseClass", "SwapClasses"]
 
 
 class _RelabelTarget(Transform):
-    """A target made from a label map by giving some classes another number."""
+    """
+    A target made from a label by giving some classes another number, or other channels where each class has its own.
+
+    Args:
+        orig_labels: the classes to change.
+        target_labels: their new numbers.
+        activation: ``"softmax"`` or ``"sigmoid"``.
+    """
 
     backend = MapLabelValue.backend
 
-    def __init__(self, orig_labels: list[int], target_labels: list[int]) -> None:
+    def __init__(self, orig_labels: list[int], target_labels: list[int], activation: str) -> None:
         if any(int(c) != c or c < 0 for c in orig_labels + target_labels):
             raise ValueError(f"classes must be whole numbers, 0 or more, got {orig_labels} and {target_labels}.")
+        self.activation = check_activation(activation)
+        self.classes = orig_labels
         self._relabel = MapLabelValue(orig_labels, target_labels)
 
     def __call__(self, label: NdarrayOrTensor) -> NdarrayOrTensor:
@@ -25,12 +40,25 @@ class _RelabelTarget(Transform):
         Make the target.
 
         Args:
-            label: class map of any shape.
+            label: class map of any shape; for sigmoid ``(classes, *spatial)``, 0 and 1.
 
         Returns:
             the target, same shape and dtype.
+
+        Raises:
+            ValueError: When the label has no channel for a class.
         """
-        return self._relabel(label)
+        if self.activation == "softmax":
+            return self._relabel(label)
+        if max(self.classes) >= len(label):
+            raise ValueError(f"label has {len(label)} channels, none for class {max(self.classes)}.")
+        target = copy.deepcopy(label)
+        self._change_channels(target)
+        return target
+
+    @abstractmethod
+    def _change_channels(self, target: Any) -> None:
+        """Make a copy of the label ``(classes, *spatial)`` the target."""
 
 
 class EraseClass(_RelabelTarget):
@@ -39,11 +67,21 @@ class EraseClass(_RelabelTarget):
 
     Args:
         class_index: the class to erase.
-        fill: the class that stands in its place.
+        fill: the class that stands in its place; with sigmoid none does.
+        activation: ``"softmax"`` for class maps, ``"sigmoid"`` for labels with a channel per class, of which one is
+            emptied.
+
+    Raises:
+        ValueError: When a class is no whole number, ``activation`` is unknown, or ``fill`` is given for sigmoid.
     """
 
-    def __init__(self, class_index: int, fill: int = 0) -> None:
-        super().__init__([class_index], [fill])
+    def __init__(self, class_index: int, fill: int = 0, activation: str = "softmax") -> None:
+        if activation == "sigmoid" and fill != 0:
+            raise ValueError(f"fill={fill} has no meaning with activation='sigmoid': nothing stands in for a class.")
+        super().__init__([class_index], [fill], activation)
+
+    def _change_channels(self, target: Any) -> None:
+        target[self.classes[0]] = 0
 
 
 class SwapClasses(_RelabelTarget):
@@ -53,7 +91,14 @@ class SwapClasses(_RelabelTarget):
     Args:
         a: one class.
         b: the other.
+        activation: ``"softmax"`` for class maps, ``"sigmoid"`` for labels with a channel per class.
+
+    Raises:
+        ValueError: When a class is no whole number or ``activation`` is unknown.
     """
 
-    def __init__(self, a: int, b: int) -> None:
-        super().__init__([a, b], [b, a])
+    def __init__(self, a: int, b: int, activation: str = "softmax") -> None:
+        super().__init__([a, b], [b, a], activation)
+
+    def _change_channels(self, target: Any) -> None:
+        target[self.classes] = target[self.classes[::-1]]

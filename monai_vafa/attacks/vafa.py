@@ -12,7 +12,7 @@ import torch
 from monai_vafa.frequency import block_sides, block_spectrum, quantize, spectrum_to_image
 from monai_vafa.losses import BlockSSIMLoss
 
-from .base import check_flag
+from .base import Attack, check_flag
 from .default_loss import dice_ce_loss, dice_loss
 from .iterative import IterativeAttack, Perturbation, where_active
 from .slices import rescale_slices as stretch_slices
@@ -54,11 +54,11 @@ class VolumetricFrequencyAttack(IterativeAttack):
         steps: number of steps.
         block_size: block side in voxels, an int or one per axis. A window whose side is no multiple of it is filled
             up with its edge values.
-        loss: ``loss(logits, label)`` of a batch of one; ``None`` for the recipe's.
         similarity: ``"ssim"`` keeps the image's blocks similar (:class:`monai_vafa.losses.BlockSSIMLoss`), ``None`` has
             no such term.
         rescale_slices: stretch each axial slice to [0, 1]; ``None`` for the recipe's.
-        kwargs: ``targeted``, ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
+        kwargs: ``loss`` (``None`` for the recipe's), ``activation``, ``targeted``, ``intensity_range``, ``amp``,
+            ``seed``, ``progress``, see :class:`Attack`.
 
     Raises:
         ValueError: When a parameter is out of range or the recipe unknown.
@@ -74,7 +74,6 @@ class VolumetricFrequencyAttack(IterativeAttack):
         step_size: float = 1.0,
         steps: int = 20,
         block_size: int | Sequence[int] = 32,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         similarity: str | None = "ssim",
         rescale_slices: bool | None = None,
         **kwargs: Any,
@@ -82,7 +81,8 @@ class VolumetricFrequencyAttack(IterativeAttack):
         if recipe not in _RECIPES:
             raise ValueError(f"recipe={recipe!r} must be one of {sorted(_RECIPES)}.")
         ingredients = _RECIPES[recipe]
-        super().__init__(steps=steps, loss=ingredients["loss"]() if loss is None else loss, **kwargs)
+        self.recipe = recipe
+        super().__init__(steps=steps, **kwargs)
         q_min = ingredients["q_min"] if q_min is None else q_min
         q_init = ingredients["q_init"] if q_init is None else q_init
         q_init = q_max if q_init is None else q_init
@@ -97,7 +97,6 @@ class VolumetricFrequencyAttack(IterativeAttack):
             raise ValueError(f"step_size={step_size} must be above 0.")
         if similarity not in ("ssim", None):
             raise ValueError(f"similarity={similarity!r} must be 'ssim' or None.")
-        self.recipe = recipe
         self.q_max = float(q_max)
         self.q_min = float(q_min)
         self.q_init = float(q_init)
@@ -118,23 +117,32 @@ class VolumetricFrequencyAttack(IterativeAttack):
             ValueError: When the shape does not fit; names the block.
         """
         if len(shape) != 5:
-            raise ValueError(f"{type(self).__name__} takes volumes (B, C, H, W, D), got shape {tuple(shape)}.")
-        sides = self._sides
-        if any(side > length for side, length in zip(sides, shape[2:], strict=True)):
             raise ValueError(
-                f"block_size={sides} is larger than the window {tuple(shape[2:])}: use smaller blocks or larger windows"
+                f"{type(self).__name__} takes volumes (B, C, H, W, D), got shape {tuple(shape)}; "
+                "SliceFrequencyAttack also takes images (B, C, H, W)."
+            )
+        self._check_blocks(shape[2:])
+
+    def _check_blocks(self, spatial: Sequence[int]) -> None:
+        sides = self._sides(len(spatial))
+        if any(side > length for side, length in zip(sides, spatial, strict=True)):
+            raise ValueError(
+                f"block_size={sides} is larger than the window {tuple(spatial)}: use smaller blocks or larger windows"
             )
 
     @property
     def threat_model(self) -> str:
-        bound = f"DCT coefficients of {'x'.join(map(str, self._sides))} blocks rounded in steps of {self.q_min:g} to "
-        bound += f"{self.q_max:g} (of 255)"
+        blocks = "x".join(map(str, self._sides(3)))
+        bound = f"DCT coefficients of {blocks} blocks rounded in steps of {self.q_min:g} to {self.q_max:g} (of 255)"
         stretched = ", then every axial slice stretched to the full range" if self.rescale_slices else ""
         return f"{super().threat_model}; may change: {bound}{stretched}; no bound on L-inf"
 
-    @property
-    def _sides(self) -> tuple[int, ...]:
-        return block_sides(self.block_size, 3)
+    def _default_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        return _RECIPES[self.recipe]["loss"](self.activation)
+
+    def _sides(self, spatial_dims: int) -> tuple[int, ...]:
+        """Sides of the blocks of an image with that many axes."""
+        return block_sides(self.block_size, spatial_dims)
 
     def _perturbation(self, image: torch.Tensor) -> Perturbation:
         return _TablePerturbation(self, image)
@@ -147,20 +155,34 @@ class SliceFrequencyAttack(VolumetricFrequencyAttack):
     """
     VAFA-2D: the same with a 2-D DCT on every axial slice by itself (the paper's 2-D baseline, after AdvDrop).
 
-    The released 2-D code has no similarity term, so the default here is none.
+    For 3-D networks on volumes, and for 2-D networks on images, which count as one slice. The released 2-D code has
+    no similarity term, so the default here is none.
 
     Args:
         block_size: block side in voxels within a slice, an int or one per in-plane axis.
         similarity: see :class:`VolumetricFrequencyAttack`.
-        kwargs: see :class:`VolumetricFrequencyAttack`. ``tables`` of the result are ``(B, C, N, *block, 1)``.
+        kwargs: see :class:`VolumetricFrequencyAttack`. ``tables`` of the result are ``(B, C, N, *block, 1)``,
+            of 2-D images ``(B, C, N, *block)``.
     """
 
     def __init__(self, *, block_size: int | Sequence[int] = 32, similarity: str | None = None, **kwargs: Any) -> None:
         super().__init__(block_size=block_size, similarity=similarity, **kwargs)
 
-    @property
-    def _sides(self) -> tuple[int, ...]:
-        return (*block_sides(self.block_size, 2), 1)
+    def check_image(self, shape: Sequence[int]) -> None:
+        """
+        Refuse what is neither a volume nor an image, or smaller than a block.
+
+        Args:
+            shape: ``(B, C, H, W, D)`` or ``(B, C, H, W)``.
+
+        Raises:
+            ValueError: When the shape does not fit; names the block.
+        """
+        Attack.check_image(self, shape)
+        self._check_blocks(shape[2:])
+
+    def _sides(self, spatial_dims: int) -> tuple[int, ...]:
+        return (*block_sides(self.block_size, 2), *[1] * (spatial_dims - 2))
 
 
 class _TablePerturbation(Perturbation):
@@ -169,8 +191,9 @@ class _TablePerturbation(Perturbation):
     def __init__(self, attack: VolumetricFrequencyAttack, clean: torch.Tensor) -> None:
         self._attack = attack
         self._clean = clean
-        self._spectrum = block_spectrum(clean, attack._sides)
-        self._similarity = BlockSSIMLoss(attack._sides, reduction="none") if attack.similarity == "ssim" else None
+        sides = attack._sides(clean.ndim - 2)
+        self._spectrum = block_spectrum(clean, sides)
+        self._similarity = BlockSSIMLoss(sides, reduction="none") if attack.similarity == "ssim" else None
         self.variable = torch.full_like(self._spectrum, attack.q_init)
 
     def image(self, step: int) -> torch.Tensor:

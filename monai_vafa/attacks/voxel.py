@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from .base import AttackResult, check_flag
-from .default_loss import dice_ce_loss
 from .iterative import IterativeAttack, Perturbation, where_active
 from .linf import GRAY_VALUES, LinfPerturbation, check_eps, linf_bound
 from .objective import Objective
@@ -46,8 +44,8 @@ class VoxelAttack(IterativeAttack):
         eps: largest change of a voxel, in gray values of 255.
         step_size: change of a voxel per step, in gray values of 255; ``None`` for the attack's own.
         steps: number of steps.
-        loss: ``loss(logits, label)`` of a batch of one; ``None`` for Dice + cross entropy.
-        kwargs: ``targeted``, ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
+        kwargs: ``loss`` (``None`` for Dice + cross entropy), ``activation``, ``targeted``, ``intensity_range``,
+            ``amp``, ``seed``, ``progress``, see :class:`Attack`.
 
     Raises:
         ValueError: When a parameter is out of range or the recipe is unknown.
@@ -60,10 +58,9 @@ class VoxelAttack(IterativeAttack):
         eps: float = 4.0,
         step_size: float | None = None,
         steps: int,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(steps=steps, loss=dice_ce_loss() if loss is None else loss, **kwargs)
+        super().__init__(steps=steps, **kwargs)
         check_recipe(recipe)
         self.eps = check_eps(eps)
         if step_size is not None and step_size <= 0:

@@ -12,7 +12,8 @@ from monai.data.utils import dense_patch_slices
 from monai.utils import convert_to_dst_type, convert_to_tensor, fall_back_tuple
 from tqdm.auto import tqdm
 
-from .base import Attack, check_image_values
+from .base import Attack
+from .inputs import check_image_values
 
 __all__ = ["SlidingWindowAttack"]
 

@@ -23,7 +23,7 @@ __all__ = ["Benchmark"]
 
 logger = logging.getLogger(__name__)
 
-_PUBLISHED = ("synapse",)
+_PUBLISHED = ("synapse", "acdc")
 
 
 class Benchmark:
@@ -45,7 +45,11 @@ class Benchmark:
         checklist: whether the report shall examine the attacks themselves (do more steps or larger budgets help, do
             seeds agree).
         checklist_roles: role in that examination -> name of a base attack; ``"huge_budget"`` -> a budget.
-        published: name of the published results that the report prints beside; ``None`` for none.
+        published: name of the published results that the report prints beside, ``"synapse"`` or ``"acdc"``;
+            ``None`` for none.
+        hardened: model name -> its network and what it was trained against, e.g. ``("unetr", "vafa_fr")``, or
+            ``"clean"`` for the model that was not hardened. The report compares these models, as Table 2 of the paper;
+            names as there get its numbers beside.
         description: a line on models and data.
 
     Attributes:
@@ -53,7 +57,8 @@ class Benchmark:
 
     Raises:
         TypeError: When ``transfer`` or ``checklist`` is no bool.
-        ValueError: When evaluations and rows do not fit together, or a name is unknown.
+        ValueError: When evaluations and rows do not fit together, a name is unknown, or ``hardened`` does not tell
+            its models apart.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Benchmark:
         checklist: bool = False,
         checklist_roles: Mapping[str, Any] | None = None,
         published: str | None = None,
+        hardened: Mapping[str, Sequence[str]] | None = None,
         description: str = "",
     ) -> None:
         if not evaluations:
@@ -78,6 +84,7 @@ class Benchmark:
                 raise ValueError(f"evaluations[{name!r}] has other attacks than rows: build them with rows.build().")
         if published not in (None, *_PUBLISHED):
             raise ValueError(f"published={published!r} must be None or one of {_PUBLISHED}.")
+        _check_hardened(hardened or {}, evaluations)
         roles = {} if not check_flag("checklist", checklist) else dict(checklist_roles or {})
         named = {f"worst_cases[{group!r}]": names for group, names in (worst_cases or {}).items()}
         named["checklist_roles"] = [name for name in roles.values() if isinstance(name, str)]
@@ -101,6 +108,7 @@ class Benchmark:
             "worst_cases": {group: list(names) for group, names in (worst_cases or {}).items()},
             "checklist": roles or None,
             "published": published,
+            "hardened": {model: list(made) for model, made in (hardened or {}).items()},
         }
 
     def run(self) -> None:
@@ -132,3 +140,15 @@ class Benchmark:
 
     def _write(self, status: str) -> None:
         write_json(self._file, {"status": status, **self._facts})
+
+
+def _check_hardened(hardened: Mapping[str, Sequence[str]], models: Mapping[str, AttackEvaluation]) -> None:
+    seen: dict[tuple[str, ...], str] = {}
+    for model, made in hardened.items():
+        if model not in models:
+            raise ValueError(f"hardened names {model!r}, which is none of the models {', '.join(models)}.")
+        pair = isinstance(made, Sequence) and not isinstance(made, str) and len(made) == 2
+        if not pair or not all(isinstance(name, str) for name in made):
+            raise ValueError(f"hardened[{model!r}]={made!r} must be a network and what it was trained against.")
+        if (other := seen.setdefault(tuple(made), model)) != model:
+            raise ValueError(f"hardened[{model!r}] and hardened[{other!r}] are both {tuple(made)}: tell them apart.")

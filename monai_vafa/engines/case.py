@@ -18,7 +18,7 @@ from monai_vafa.metrics import changed_voxel_rate
 
 from .checks import CLEAN
 from .results import ResultFolder
-from .scoring import class_means, visibility_scores
+from .scoring import visibility_scores
 from .volumes import VolumeScorer
 
 __all__ = ["CaseRunner"]
@@ -36,7 +36,7 @@ class CaseRunner:
         scorer: asks the network.
         attacks: name -> attack.
         windows: how an attack covers a whole volume.
-        target: class map ``(C, *spatial)`` -> the map that targeted attacks aim at.
+        target: label ``(C, *spatial)`` -> the one that targeted attacks aim at.
         visibility_metrics: see :func:`visibility_scores`.
         intensity_range: likewise.
         to_file_units: turns a preprocessed image ``(C, *spatial)`` back into the units of the file it came from.
@@ -109,7 +109,7 @@ class CaseRunner:
                 {
                     "case": case,
                     "attack": name,
-                    **class_means(per_class),
+                    **self.scorer.means(per_class),
                     **visibility_scores(self.visibility_metrics, adversarial, clean, self.intensity_range),
                     "changed_voxel_rate": float(changed_voxel_rate(prediction, clean_labels)),
                     "steps": getattr(self.attacks.get(name), "steps", 0),

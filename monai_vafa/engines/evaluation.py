@@ -18,13 +18,13 @@ from monai.transforms import apply_transform
 from monai.utils import ensure_tuple
 
 from monai_vafa.attacks import Attack, SlidingWindowAttack
+from monai_vafa.losses.activation import check_activation
 
 from .case import CaseRunner
 from .checks import CLEAN, check_attacks, root_cause
 from .describe import describe
 from .provenance import case_names, file_sha256, versions
 from .results import ResultFolder
-from .scoring import class_means
 from .summary import summarize
 from .volumes import VolumeScorer, oriented_like
 
@@ -42,8 +42,8 @@ class AttackEvaluation:
     is recorded and the others go on.
 
     Args:
-        dataset: items are dictionaries with the preprocessed image and label (channel-first MetaTensors); its
-            ``data`` holds the file paths under the same keys.
+        dataset: items are dictionaries with the preprocessed image and label (channel-first MetaTensors, 3-D or 2-D);
+            its ``data`` holds the file paths under the same keys.
         network: the network under attack, weights loaded.
         inferer: how the network predicts a whole volume.
         attacks: name -> attack, in the order of the report; names become part of file names.
@@ -52,12 +52,15 @@ class AttackEvaluation:
             giving one value per class (``reduction="none"``).
         visibility_metrics: column name -> metric of ``(y_pred, y)``, adversarial and clean image in [0, 1], giving
             one value; ``None`` in place of one that can't be measured here.
-        class_names: names of the classes, background first.
+        class_names: names of the classes, for softmax background first.
         output_dir: result folder.
         intensity_range: lowest and highest value of the preprocessed images; ``None`` for each volume's own.
         to_file_units: turns a preprocessed image ``(C, *spatial)`` back into the units of the file it came from.
         checkpoint: the network's weights file; its hash is recorded.
-        target: class map ``(C, *spatial)`` -> the map that targeted attacks aim at.
+        target: label ``(C, *spatial)`` -> the one that targeted attacks aim at.
+        activation: what the network's logits mean, see :class:`monai_vafa.attacks.Attack`; the attacks must have the
+            same. With ``"sigmoid"`` labels have a channel of 0 and 1 for each class, predictions too, and as there is
+            no background channel, ``METRIC_foreground`` is the mean over all classes, like ``METRIC``.
         saved: names of the attacks whose volumes are written, beside the clean ones; ``None`` for all. A finished
             attack whose volumes are asked for only later is run again.
         description: a line on the data, shown beside every result.
@@ -66,7 +69,8 @@ class AttackEvaluation:
         label_key: key of the label map.
 
     Raises:
-        ValueError: When there are no cases or attacks, or names are unusable, or a window does not suit an attack.
+        ValueError: When there are no cases or attacks, or names are unusable, or a window or ``activation`` does not
+            suit an attack.
         FileNotFoundError: When ``checkpoint`` does not exist.
     """
 
@@ -86,6 +90,7 @@ class AttackEvaluation:
         to_file_units: Callable[[torch.Tensor], torch.Tensor] | None = None,
         checkpoint: str | os.PathLike | None = None,
         target: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        activation: str = "softmax",
         saved: Sequence[str] | None = None,
         description: str = "",
         device: torch.device | str = "cpu",
@@ -94,7 +99,7 @@ class AttackEvaluation:
     ) -> None:
         if len(dataset) == 0:
             raise ValueError("dataset is empty: the data list names no cases.")
-        check_attacks(attacks, windows, target)
+        check_attacks(attacks, windows, target, check_activation(activation))
         if unknown := [name for name in saved or () if name not in attacks]:
             raise ValueError(f"saved names {unknown[0]!r}, which is none of the attacks {', '.join(attacks)}.")
         self.dataset = dataset
@@ -111,6 +116,7 @@ class AttackEvaluation:
             "checkpoint": None if checkpoint is None else os.fspath(checkpoint),
             "versions": versions(),
             "class_names": list(class_names),
+            "activation": activation,
             "threat_models": {name: attack.threat_model for name, attack in self.attacks.items()},
             "unmeasured": [name for name, metric in visibility_metrics.items() if metric is None],
         }
@@ -121,6 +127,7 @@ class AttackEvaluation:
             "preprocessing": describe(dataset.transform),
             "segmentation_metrics": describe(segmentation_metrics),
             "target": describe(target),
+            "activation": activation,
             "checkpoint_sha256": None if checkpoint is None else file_sha256(checkpoint),
             "cases": self.cases,
         }
@@ -130,6 +137,7 @@ class AttackEvaluation:
             inferer=inferer,
             segmentation_metrics=segmentation_metrics,
             class_names=class_names,
+            activation=activation,
             device=torch.device(device),
             image_key=image_key,
             label_key=label_key,
@@ -189,13 +197,13 @@ class AttackEvaluation:
             image: NIfTI file in the units of the case's own image, on any grid.
 
         Returns:
-            mean of each segmentation metric over the classes, see :func:`class_means`.
+            mean of each segmentation metric over the classes, see :meth:`VolumeScorer.means`.
         """
         item = self.dataset.data[list(self.cases).index(case)]
         with oriented_like(image, self.cases[case]) as path:
             loaded = cast(dict[str, Any], apply_transform(self.dataset.transform, {**item, self._keys[0]: path}))
         volumes = self._scorer.load(loaded, align=True)
-        return class_means(self._scorer.score(self._scorer.predict(volumes.image), volumes.label))
+        return self._scorer.means(self._scorer.score(self._scorer.predict(volumes.image), volumes.label))
 
     def _paths(self, index: int) -> list[str]:
         item = self.dataset.data[index]

@@ -83,10 +83,14 @@ class ResultFolder:
             kind: subfolder.
             case: case name.
             name: attack name.
-            voxels: channel-first ``(C, *spatial)``; several channels go to the last axis.
+            voxels: channel-first ``(C, H, W, D)`` or ``(C, H, W)``; several channels go to the last axis, the fourth,
+                in 2-D behind a depth of 1.
             affine: 4 x 4, voxel to world (RAS).
         """
-        stored = voxels[0] if voxels.shape[0] == 1 else np.moveaxis(voxels, 0, -1)
+        if len(voxels) == 1:
+            stored = voxels[0]
+        else:
+            stored = np.moveaxis(voxels if voxels.ndim == 4 else voxels[..., None], 0, -1)
         image = nib.Nifti1Image(np.ascontiguousarray(stored), affine)
         # Without a time stamp or file name in it, so that the same volume gives the same bytes.
         content = gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)

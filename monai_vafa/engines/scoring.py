@@ -10,6 +10,7 @@ import torch
 from monai.metrics import CumulativeIterationMetric
 from monai.networks import one_hot
 
+from monai_vafa.losses.activation import check_class_channels
 from monai_vafa.metrics import linf_distance, rmse_distance
 
 __all__ = ["class_means", "segmentation_scores", "visibility_scores"]
@@ -18,7 +19,11 @@ _DISTANCES = {"linf": linf_distance, "rmse": rmse_distance}
 
 
 def segmentation_scores(
-    metrics: Mapping[str, CumulativeIterationMetric], prediction: torch.Tensor, label: torch.Tensor, num_classes: int
+    metrics: Mapping[str, CumulativeIterationMetric],
+    prediction: torch.Tensor,
+    label: torch.Tensor,
+    num_classes: int,
+    activation: str = "softmax",
 ) -> dict[str, list[float]]:
     """
     Value of each metric for each class; NaN where it is undefined (class absent from the label, or not predicted
@@ -26,19 +31,15 @@ def segmentation_scores(
 
     Args:
         metrics: name -> metric of one-hot ``(y_pred, y)`` that gives a value per class.
-        prediction: class map ``(1, 1, *spatial)``.
-        label: class map, same shape.
-        num_classes: number of classes, background included.
+        prediction: softmax: class map ``(1, 1, *spatial)``; sigmoid: 0 and 1, ``(1, num_classes, *spatial)``.
+        label: same shape.
+        num_classes: number of classes, for softmax background included.
+        activation: ``"softmax"`` or ``"sigmoid"``.
 
     Raises:
         ValueError: When ``label`` holds a class that the network does not know, or a metric gives no value per class.
     """
-    if label.min() < 0 or label.max() >= num_classes:
-        raise ValueError(
-            f"label holds classes {int(label.min())} to {int(label.max())}, but the network knows 0 to "
-            f"{num_classes - 1}; map the labels to the network's classes."
-        )
-    pair = {"y_pred": one_hot(prediction, num_classes), "y": one_hot(label, num_classes)}
+    pair = _one_hot_pair(prediction, label, num_classes, activation)
     # MONAI's metrics do not agree on a class that is predicted but absent: some give 0, some NaN.
     present = pair["y"].flatten(2).any(2).flatten().tolist()
     scores = {}
@@ -53,20 +54,40 @@ def segmentation_scores(
     return scores
 
 
-def class_means(per_class: Mapping[str, Sequence[float]]) -> dict[str, float]:
+def _one_hot_pair(
+    prediction: torch.Tensor, label: torch.Tensor, num_classes: int, activation: str
+) -> dict[str, torch.Tensor]:
+    """What MONAI's metrics take: ``(1, num_classes, *spatial)``, 0 and 1."""
+    if activation == "sigmoid":
+        check_class_channels(label, num_classes)
+        return {"y_pred": prediction.float(), "y": label.float()}
+    if label.min() < 0 or label.max() >= num_classes:
+        raise ValueError(
+            f"label holds classes {int(label.min())} to {int(label.max())}, but the network knows 0 to "
+            f"{num_classes - 1}; map the labels to the network's classes"
+            + (", or give activation='sigmoid' for a network with one channel." if num_classes == 1 else ".")
+        )
+    return {"y_pred": one_hot(prediction, num_classes), "y": one_hot(label, num_classes)}
+
+
+def class_means(per_class: Mapping[str, Sequence[float]], activation: str = "softmax") -> dict[str, float]:
     """
     Mean of each metric over the classes for which it is defined, with background (as in the paper) and without.
 
+    Sigmoid outputs have no background channel: all classes are foreground, and both means are over all of them.
+
     Args:
-        per_class: metric -> value per class, background first.
+        per_class: metric -> value per class, for softmax background first.
+        activation: ``"softmax"`` or ``"sigmoid"``.
 
     Returns:
         ``METRIC`` and ``METRIC_foreground``; NaN where no class has a value.
     """
+    first = 1 if activation == "softmax" else 0
     means = {}
     for name, values in per_class.items():
         means[name] = _nan_mean(values)
-        means[f"{name}_foreground"] = _nan_mean(values[1:])
+        means[f"{name}_foreground"] = _nan_mean(values[first:])
     return means
 
 

@@ -1,6 +1,11 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of segmentation attacks: each voxel's cross entropy, weighted by how right or wrong that voxel is."""
+"""
+Losses of segmentation attacks: each voxel's cross entropy, weighted by how right or wrong that voxel is.
+
+All are defined for softmax. With ``activation="sigmoid"`` each class of a voxel is a Bernoulli variable, a choice
+between absent and present, and takes the formula with these two classes; the mean is then over voxels and classes.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +13,45 @@ import math
 from abc import ABC, abstractmethod
 
 import torch
-import torch.nn.functional as F
 from torch.nn.modules.loss import _Loss
+
+from .activation import Answers, check_activation, voxel_answers
 
 __all__ = ["CosPGDLoss", "JensenShannonLoss", "MaskedCrossEntropyLoss", "SegPGDLoss"]
 
 
 class _VoxelwiseLoss(_Loss, ABC):
-    """Mean over all voxels of a weight, held constant in the backward pass, times the cross entropy."""
+    """
+    Mean over all voxels of a weight, held constant in the backward pass, times the cross entropy.
+
+    Args:
+        activation: ``"softmax"``, or ``"sigmoid"`` for classes that may overlap.
+
+    Raises:
+        ValueError: When ``activation`` is unknown.
+    """
+
+    def __init__(self, *, activation: str = "softmax") -> None:
+        super().__init__()
+        self.activation = check_activation(activation)
 
     def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """
         Args:
-            logits: ``(B, classes, *spatial)``, 2 classes or more.
-            label: class map ``(B, 1, *spatial)``.
+            logits: ``(B, classes, *spatial)``; for softmax 2 classes or more.
+            label: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``logits``.
 
         Raises:
-            ValueError: When the logits have one class only, or the label is no class map.
+            ValueError: When the numbers of channels don't fit the activation.
         """
-        label = _class_map(logits, label)
-        weight = self._weight(logits.detach(), label)
-        return (weight * F.cross_entropy(logits, label, reduction="none")).mean()
+        answers = voxel_answers(logits, label, self.activation)
+        with torch.no_grad():
+            weight = self._weight(answers)
+        return (weight * answers.cross_entropy()).mean()
 
     @abstractmethod
-    def _weight(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Weight of each voxel ``(B, *spatial)``."""
+    def _weight(self, answers: Answers) -> torch.Tensor:
+        """Weight of each answer."""
 
 
 class SegPGDLoss(_VoxelwiseLoss):
@@ -44,19 +63,20 @@ class SegPGDLoss(_VoxelwiseLoss):
 
     Args:
         wrong_weight: lambda, in [0, 1].
+        activation: ``"softmax"``, or ``"sigmoid"``: a class of a voxel is correct where its logit has the right sign.
 
     Raises:
-        ValueError: When ``wrong_weight`` is out of range.
+        ValueError: When ``wrong_weight`` is out of range or ``activation`` unknown.
     """
 
-    def __init__(self, wrong_weight: float = 0.5) -> None:
-        super().__init__()
+    def __init__(self, wrong_weight: float = 0.5, *, activation: str = "softmax") -> None:
+        super().__init__(activation=activation)
         if not 0 <= wrong_weight <= 1:
             raise ValueError(f"wrong_weight={wrong_weight} must be in [0, 1].")
         self.wrong_weight = float(wrong_weight)
 
-    def _weight(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        return torch.where(_correct(logits, label), 1 - self.wrong_weight, self.wrong_weight)
+    def _weight(self, answers: Answers) -> torch.Tensor:
+        return torch.where(answers.correct(), 1 - self.wrong_weight, self.wrong_weight)
 
 
 class CosPGDLoss(_VoxelwiseLoss):
@@ -68,16 +88,19 @@ class CosPGDLoss(_VoxelwiseLoss):
 
     Args:
         targeted: the loss will be descended towards a wanted label.
+        activation: ``"softmax"``, or ``"sigmoid"``: with ``p`` the probability of what the label says of a class of a
+            voxel, the cosine is ``p / sqrt(p^2 + (1 - p)^2)``.
+
+    Raises:
+        ValueError: When ``activation`` is unknown.
     """
 
-    def __init__(self, targeted: bool = False) -> None:
-        super().__init__()
+    def __init__(self, targeted: bool = False, *, activation: str = "softmax") -> None:
+        super().__init__(activation=activation)
         self.targeted = targeted
 
-    def _weight(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        probabilities = logits.softmax(1)
-        # The one-hot label picks one entry of the softmax and has length 1.
-        cosine = probabilities.gather(1, label[:, None])[:, 0] / probabilities.norm(dim=1)
+    def _weight(self, answers: Answers) -> torch.Tensor:
+        cosine = answers.cosine()
         return 1 - cosine if self.targeted else cosine
 
 
@@ -87,10 +110,17 @@ class MaskedCrossEntropyLoss(_VoxelwiseLoss):
 
     Croce, Singh, Hein, "Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models",
     ECCV 2024 (arXiv 2306.12941): the masked cross entropy of its ensemble SEA.
+
+    Args:
+        activation: ``"softmax"``, or ``"sigmoid"``: the binary cross entropy of the classes of a voxel that are still
+            correct, divided by the number of all voxels and classes.
+
+    Raises:
+        ValueError: When ``activation`` is unknown.
     """
 
-    def _weight(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        return _correct(logits, label).to(logits.dtype)
+    def _weight(self, answers: Answers) -> torch.Tensor:
+        return answers.correct().float()
 
 
 class JensenShannonLoss(_Loss):
@@ -98,31 +128,29 @@ class JensenShannonLoss(_Loss):
     Jensen-Shannon divergence between softmax and one-hot label, mean over voxels, in [0, log 2].
 
     Of the same ensemble SEA as :class:`MaskedCrossEntropyLoss`. Its gradient fades at voxels that are very wrong.
+
+    Args:
+        activation: ``"softmax"``, or ``"sigmoid"``: the divergence between the two Bernoulli variables of each class
+            of a voxel.
+
+    Raises:
+        ValueError: When ``activation`` is unknown.
     """
+
+    def __init__(self, *, activation: str = "softmax") -> None:
+        super().__init__()
+        self.activation = check_activation(activation)
 
     def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """
         Args:
-            logits: ``(B, classes, *spatial)``, 2 classes or more.
-            label: class map ``(B, 1, *spatial)``.
+            logits: ``(B, classes, *spatial)``; for softmax 2 classes or more.
+            label: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``logits``.
 
         Raises:
-            ValueError: When the logits have one class only, or the label is no class map.
+            ValueError: When the numbers of channels don't fit the activation.
         """
-        log_p = -F.cross_entropy(logits, _class_map(logits, label), reduction="none")
+        log_p = -voxel_answers(logits, label, self.activation).cross_entropy()
         # Against a one-hot vector the divergence depends on the probability p of the label alone.
         p = log_p.exp()
         return (math.log(2) + 0.5 * (p * log_p - (1 + p) * torch.log1p(p))).mean()
-
-
-def _class_map(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    if logits.shape[1] < 2:
-        raise ValueError(f"logits have {logits.shape[1]} channel; this loss compares 2 classes or more.")
-    if label.shape[1] != 1:
-        raise ValueError(f"label has {label.shape[1]} channels; this loss takes a class map with one.")
-    return label[:, 0].long()
-
-
-def _correct(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    # gather and amax, since argmax over classes is several times slower on the CPU
-    return logits.gather(1, label[:, None])[:, 0] == logits.amax(1)

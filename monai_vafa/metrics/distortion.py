@@ -39,13 +39,14 @@ def rmse_distance(adversarial: torch.Tensor, clean: torch.Tensor) -> torch.Tenso
 
 def changed_voxel_rate(adversarial_labels: torch.Tensor, clean_labels: torch.Tensor) -> torch.Tensor:
     """
-    Share of voxels to which the network gives another class than on the clean image.
+    Share of voxels to which the network gives another class than on the clean image; where classes may overlap, of
+    which any class has changed.
 
     Args:
-        adversarial_labels: predicted class map ``(B, 1, *spatial)``.
+        adversarial_labels: predicted class map ``(B, 1, *spatial)``, or 0 and 1 ``(B, classes, *spatial)``.
         clean_labels: same shape, predicted on the clean image.
 
     Returns:
         ``(B,)``, in [0, 1].
     """
-    return (adversarial_labels != clean_labels).flatten(1).float().mean(1)
+    return (adversarial_labels != clean_labels).any(1).flatten(1).float().mean(1)

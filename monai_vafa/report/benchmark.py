@@ -51,6 +51,8 @@ class Benchmark:
         self.worst_cases: dict[str, list[str]] = content.get("worst_cases") or {}
         self.checklist: dict[str, Any] | None = content.get("checklist")
         self.published: str | None = content.get("published")
+        # model -> its network, and what it was trained against
+        self.hardened = {model: (made[0], made[1]) for model, made in (content.get("hardened") or {}).items()}
         self.models: list[str] = content["models"]
         self.attacks = [name for name, row in self.rows.items() if row["parameter"] is None]
         self.summaries = {model: read_json(self.folder / model / "summary.json") for model in self.models}

@@ -22,13 +22,19 @@ _FILES = {
     "checklist.json": "the checklist below, to be read by programs",
     "benchmark.json": "rows, budgets and groups of this benchmark",
 }
-_FIGURE_NOTE = "The axis ends where only one attack would be left; points beyond it are in equal_visibility.csv."
+# heading -> what stands below its figure
+_FIGURE_NOTES = {
+    "Damage at equal visibility": "The axis ends where only one attack would be left; points beyond it are in "
+    "equal_visibility.csv.",
+    "Hardened models": "Attacked images of the first case, each with what the model that was attacked says of it, and "
+    "the DSC of that case. Of many attacks the strongest are shown, of many models those of one network.",
+}
 
 
 def benchmark_page(
     benchmark: Benchmark,
     tables: Mapping[str, Sequence[Table]],
-    curves: str | None,
+    pictures: Mapping[str, str],
     drawn: Mapping[str, Sequence[str]],
 ) -> str:
     """
@@ -37,8 +43,7 @@ def benchmark_page(
     Args:
         benchmark: what was read.
         tables: heading -> tables, in the order of the page; headings without tables are left out.
-        curves: path of the figure of damage at equal visibility, relative to the page, shown under the heading of
-            its tables; ``None`` when it was not drawn.
+        pictures: heading -> path of the figure that was drawn for it, relative to the page, shown above its tables.
         drawn: model -> cases that have a figure.
 
     Returns:
@@ -55,8 +60,8 @@ def benchmark_page(
     sections: list[str] = []
     for title, group in tables.items():
         picture = ""
-        if curves and title == "Damage at equal visibility":
-            picture = image(curves, title) + paragraph(_FIGURE_NOTE, "note")
+        if title in pictures:
+            picture = image(pictures[title], title) + paragraph(_FIGURE_NOTES[title], "note")
         if group or picture:
             sections += [heading(title), picture, tables_html(group)]
     figures = [

@@ -18,6 +18,8 @@ from .curves import equal_visibility_figure
 from .equal_visibility import POINT_COLUMNS, curve_points, equal_visibility_rows, equal_visibility_tables
 from .evidence import Line
 from .figures import case_figures
+from .hardening import change_table, hardening_table
+from .hardening_figure import hardening_figure
 from .paper import budget_table, sweep_tables
 from .table import COLUMNS, UNITS, Table, class_table, damage_table, table_text
 from .transfer import transfer_tables
@@ -41,7 +43,8 @@ def write_benchmark_report(folder: str | os.PathLike) -> None:
     Files, in the folder: ``table.csv`` (a row per model and attack), ``worst_case.csv`` (per group and case, the
     attack with the lowest DSC), ``equal_visibility.csv`` (points of the budget curves),
     ``dsc_at_equal_visibility.csv``, ``checklist.json`` (when the benchmark has one), ``figures/equal_visibility.png``,
-    ``MODEL/figures/CASE.png``, ``index.html``. Units are those of ``cases.csv``.
+    ``figures/hardening_CASE.png`` (when it says which models were hardened), ``MODEL/figures/CASE.png``,
+    ``index.html``. Units are those of ``cases.csv``.
 
     Args:
         folder: result folder of a benchmark.
@@ -72,13 +75,14 @@ def write_benchmark_report(folder: str | os.PathLike) -> None:
     tables = {
         "Damage and visibility": [_model_table(benchmark, model, means[model]) for model in models],
         "In the layout of the paper": [budget_table(benchmark), *sweep_tables(benchmark)],
+        "Hardened models": [hardening_table(benchmark), change_table(benchmark)] if benchmark.hardened else [],
         "Damage at equal visibility": [t for model in models for t in equal_visibility_tables(model, levels[model])],
         "Transfer": transfer_tables(benchmark),
         "Checklist": [] if lines is None else [_checklist_table(model, lines[model]) for model in models],
         "Each class": [class_table(benchmark.means(model), model) for model in models if benchmark.means(model)],
     }
-    curves, drawn = _figures(benchmark, _joined(points))
-    write_text(root / "index.html", benchmark_page(benchmark, tables, curves, drawn))
+    pictures, drawn = _figures(benchmark, _joined(points))
+    write_text(root / "index.html", benchmark_page(benchmark, tables, pictures, drawn))
     groups = {title.upper(): list(map(table_text, group)) for title, group in tables.items() if group}
     text = "\n\n".join(part for title, group in groups.items() for part in (title, *group))
     logger.info("\n\n%s\n\n%s\n%s\n\nReport: %s\n", text, UNITS, benchmark.description, root / "index.html")
@@ -105,12 +109,16 @@ def _checklist_table(model: str, lines: list[Line]) -> Table:
     return Table(model, [["check", "verdict", "reason"], *(list(line.values()) for line in lines)], labels=3)
 
 
-def _figures(benchmark: Benchmark, points: list[dict[str, Any]]) -> tuple[str | None, dict[str, list[str]]]:
-    """Path of the figure of curves, and the cases drawn for each model; nothing without matplotlib."""
-    path = "figures/equal_visibility.png"
+def _figures(benchmark: Benchmark, points: list[dict[str, Any]]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Heading -> path of its figure, and the cases drawn for each model; nothing without matplotlib."""
+    curves = "figures/equal_visibility.png"
     clean = {model: benchmark.value(model, CLEAN, "dsc") for model in benchmark.models}
+    pictures = {}
     try:
-        curves = equal_visibility_figure(benchmark.folder / path, points, clean)
+        if equal_visibility_figure(benchmark.folder / curves, points, clean):
+            pictures["Damage at equal visibility"] = curves
+        if (hardening := hardening_figure(benchmark)) is not None:
+            pictures["Hardened models"] = hardening.relative_to(benchmark.folder).as_posix()
         drawn = {
             model: case_figures(benchmark.folder / model, benchmark.summaries[model], list(means))
             for model in benchmark.models
@@ -118,5 +126,5 @@ def _figures(benchmark: Benchmark, points: list[dict[str, Any]]) -> tuple[str | 
         }
     except ModuleNotFoundError as error:
         logger.warning("no figures: %s; pip install matplotlib", error)
-        return None, {}
-    return path if curves else None, drawn
+        return {}, {}
+    return pictures, drawn

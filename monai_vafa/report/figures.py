@@ -42,7 +42,8 @@ def case_figures(folder: str | os.PathLike, summary: Mapping[str, Any], attacks:
         stored = [a for a in attacks if all((Path(folder) / kind).is_file() for kind in _volumes(case, a))]
         if stored[:1] == attacks[:1] and (Path(folder) / "predictions" / f"{case}_label.nii.gz").is_file():
             rows = figure_rows(summary["means"], stored)
-            case_figure(folder, case, rows, summary["class_names"], summary["description"])
+            activation = summary.get("activation", "softmax")  # earlier versions knew no other
+            case_figure(folder, case, rows, summary["class_names"], summary["description"], activation=activation)
             drawn.append(case)
     return drawn
 
@@ -69,7 +70,13 @@ def figure_rows(means: Mapping[str, Mapping[str, Any]], attacks: Sequence[str]) 
 
 
 def case_figure(
-    folder: str | os.PathLike, case: str, attacks: Sequence[str], class_names: Sequence[str], title: str = ""
+    folder: str | os.PathLike,
+    case: str,
+    attacks: Sequence[str],
+    class_names: Sequence[str],
+    title: str = "",
+    *,
+    activation: str = "softmax",
 ) -> Path:
     """
     Draw one case like Fig. 2 of the paper: a row for the clean image and each attack.
@@ -77,14 +84,16 @@ def case_figure(
     Shown are the image, the network's prediction over it, and the change to the image (in its own units); in the
     clean row, the reference labels. The axial slice is the one in which the last attack changes the prediction of
     the most voxels, among the slices with at least half as many labelled voxels as the fullest one: the attack at
-    its best, not on average, but where there is something to see.
+    its best, not on average, but where there is something to see. A 2-D image has no slices to choose from. Where
+    classes may overlap, the smaller one (in the reference labels) is painted over the larger.
 
     Args:
         folder: result folder of a run.
         case: case name.
         attacks: names of the rows, the clean one first.
-        class_names: names for the legend, background first.
+        class_names: names for the legend, for softmax background first.
         title: line on top, for example what the data are.
+        activation: ``"softmax"``, or ``"sigmoid"`` where predictions have a channel of 0 and 1 for each class.
 
     Returns:
         path of the PNG, ``figures/CASE.png`` in the folder.
@@ -98,11 +107,17 @@ def case_figure(
     from matplotlib.patches import Patch
 
     root = Path(folder)
-    images = {a: _load(root / "adversarial" / f"{case}_{a}.nii.gz") for a in attacks}
-    labels = {a: _load(root / "predictions" / f"{case}_{a}.nii.gz") for a in (*attacks, "label")}
+    # of several channels the first is shown
+    images = {a: _load(root / "adversarial" / f"{case}_{a}.nii.gz")[..., 0] for a in attacks}
+    channels = {a: _load(root / "predictions" / f"{case}_{a}.nii.gz") for a in (*attacks, "label")}
     clean, last = attacks[0], attacks[-1]
-    filled = (labels["label"] > 0).sum(axis=(0, 1))
-    changed = (labels[last] != labels[clean]).sum(axis=(0, 1))
+    filled = channels["label"].any(axis=-1).sum(axis=(0, 1))
+    changed = (channels[last] != channels[clean]).any(axis=-1).sum(axis=(0, 1))
+    labels = {name: volume[..., 0] for name, volume in channels.items()}
+    if activation == "sigmoid":
+        order = channels["label"].sum(axis=(0, 1, 2), dtype=int).argsort()[::-1]
+        labels = {name: _painted(volume, order) for name, volume in channels.items()}
+        class_names = ["", *class_names]
     axial = int(np.where(filled >= filled.max() / 2, changed, -1).argmax())
     low, high = float(images[clean].min()), float(images[clean].max())
     limit = max(max(float(np.abs(_cut(images[a] - images[clean], axial)).max()) for a in attacks), 1e-6)
@@ -140,7 +155,8 @@ def case_figure(
     patches = [Patch(color=colors[c], label=class_names[c]) for c in present if c < len(class_names)]
     if patches:
         figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
-    figure.suptitle(f"{case}, axial slice {axial}" + (f"\n{title}" if title else ""), fontsize=10)
+    where = f", axial slice {axial}" if len(filled) > 1 else ""
+    figure.suptitle(f"{case}{where}" + (f"\n{title}" if title else ""), fontsize=10)
     path = root / "figures" / f"{case}.png"
     write_file(path, lambda partial: figure.savefig(partial, format="png"))
     return path
@@ -151,8 +167,17 @@ def _volumes(case: str, name: str) -> list[str]:
 
 
 def _load(path: Path) -> np.ndarray:
+    """Voxels ``(H, W, D, C)``, of a 2-D image with a depth of 1."""
     volume = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
-    return volume if volume.ndim == 3 else volume[..., 0]  # of several channels, the first
+    return volume.reshape((*volume.shape, 1, 1)[:4])
+
+
+def _painted(channels: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """Class map of classes that may overlap: 0 where there is none, else one more than the class; later ones on top."""
+    painted = np.zeros(channels.shape[:3], int)
+    for index in order:
+        painted[channels[..., index] > 0] = index + 1
+    return painted
 
 
 def _cut(volume: np.ndarray, axial: int) -> np.ndarray:

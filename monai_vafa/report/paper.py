@@ -38,7 +38,7 @@ def budget_table(benchmark: Benchmark) -> Table:
             pair = _PAIRS.get(budget or "", ())
             wanted = [p for p in points if p[0] in pair] or [p for p in points if p[1] == attack] or [(None, attack)]
             ours = [[cell(c, benchmark.value(model, row, c)) for c in _COLUMNS] for _, row in wanted]
-            known = TABLE_1.get(model, {}).get(attack, {})
+            known = TABLE_1.get(_network(benchmark, model), {}).get(attack, {})
             theirs = [_published(known, value, 1) for value, _ in wanted]
             label = f"{budget} {' / '.join(_plain(value) for value, _ in wanted)}" if points else "-"
             rows.append([model, attack, label, *_joined(ours), *(_joined(theirs) if beside else [])])
@@ -59,18 +59,25 @@ def sweep_tables(benchmark: Benchmark) -> list[Table]:
             points = benchmark.sweep(attack, parameter)
             if len(points) < 2:
                 continue
-            beside = benchmark.published == "synapse" and attack == "vafa" and "unetr" in models
+            comparable = benchmark.published == "synapse" and attack == "vafa"
+            beside = [m for m in models if comparable and _network(benchmark, m) == "unetr"]
             header, rows = [parameter], [[_plain(value)] for value, _ in points]
             for model in models:
                 header += [f"{model} DSC", f"{model} 100(1-LPIPS)"]
                 for line, (_, row) in zip(rows, points, strict=True):
                     line += [cell(c, benchmark.value(model, row, c)) for c in ("dsc", "lpips")]
-                if beside and model == "unetr":
+                if model in beside:
                     header += ["published DSC", "published 100(1-LPIPS)"]
                     for line, (value, _) in zip(rows, points, strict=True):
                         line += _published(known, value, 2)[::2]
             tables.append(Table(f"{attack}: {parameter}", [header, *rows], [CONDITIONS[parameter]] if beside else []))
     return tables
+
+
+def _network(benchmark: Benchmark, model: str) -> str:
+    """The network as which a model may have published numbers here; none if it was hardened."""
+    network, trained_against = benchmark.hardened.get(model, (model, CLEAN))
+    return network if trained_against == CLEAN else ""
 
 
 def _published(known: Mapping[Any, Scores], value: Any, digits: int) -> list[str]:

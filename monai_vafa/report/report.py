@@ -20,12 +20,13 @@ __all__ = ["RUN_FILES", "write_report"]
 
 logger = logging.getLogger(__name__)
 
+_NO_BACKGROUND = "Classes may overlap (sigmoid outputs) and none is background: fg is the mean over all classes, too."
 RUN_FILES = {
     "cases.csv": "a row per case and attack: means over classes, visibility, cost",
     "metrics.csv": "a row per case, attack and class",
     "summary.json": "means, threat models, every parameter, versions, hash of the checkpoint, failed cases",
     "adversarial/": "attacked images in the units of the input files",
-    "predictions/": "class maps; CASE_label.nii.gz is the reference",
+    "predictions/": "class maps, of sigmoid outputs a channel of 0 and 1 per class; CASE_label.nii.gz is the reference",
     "figures/": "a figure per case",
 }
 
@@ -56,6 +57,7 @@ def write_report(folder: str | os.PathLike) -> None:
 
 def _page(summary: Mapping[str, Any], drawn: Sequence[str]) -> str:
     means = summary["means"]
+    overlap = [_NO_BACKGROUND] if summary.get("activation") == "sigmoid" else []
     unfinished = "" if summary["status"] == "complete" else f"This run is not complete (status: {summary['status']})."
     return document(
         "Attack on a segmentation model",
@@ -64,7 +66,7 @@ def _page(summary: Mapping[str, Any], drawn: Sequence[str]) -> str:
             paragraph(unfinished, "warning"),
             heading("Damage and visibility"),
             tables_html([damage_table(means)]),
-            bullets(run_notes(summary), "note"),
+            bullets([*run_notes(summary), *overlap], "note"),
             heading("Each class"),
             tables_html([class_table(means)]),
             heading("Cases"),

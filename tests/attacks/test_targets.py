@@ -38,3 +38,20 @@ def test_input_is_left_alone():
 def test_impossible_classes_are_refused():
     with pytest.raises(ValueError, match="classes"):
         EraseClass(-1)
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.array])
+def test_channels_of_classes_that_may_overlap(kind):
+    label = kind([[1, 1, 0], [0, 1, 0], [1, 0, 0]])
+    assert EraseClass(1, activation="sigmoid")(label).tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 0]]
+    assert SwapClasses(0, 2, activation="sigmoid")(label).tolist() == [[1, 0, 0], [0, 1, 0], [1, 1, 0]]
+    assert label.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def test_what_has_no_meaning_for_channels_is_refused():
+    with pytest.raises(ValueError, match="fill=1"):
+        EraseClass(2, fill=1, activation="sigmoid")
+    with pytest.raises(ValueError, match="2 channels, none for class 2"):
+        EraseClass(2, activation="sigmoid")(torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="activation='tanh'"):
+        SwapClasses(0, 1, activation="tanh")

@@ -16,8 +16,10 @@ from monai.metrics import compute_dice
 from monai.networks import one_hot
 from monai.transforms import Compose, LoadImaged, Orientationd, ScaleIntensityRanged, Spacingd
 
-from monai_vafa.attacks import QuantizeOnly
+from monai_vafa.attacks import ProjectedGradientDescent, QuantizeOnly
 from monai_vafa.engines import AttackRows
+from monai_vafa.report.benchmark import Benchmark as ReadBenchmark
+from monai_vafa.report.hardening import hardening_table
 
 from .conftest import HIGH, LOW
 
@@ -37,6 +39,7 @@ def test_what_the_record_says(benchmark, tmp_path):
         checklist=True,
         checklist_roles={"frequency": "vafa", "huge_budget": 128},
         published="synapse",
+        hardened={"a": ("unetr", "clean"), "b": ("unetr", "vafa")},
         description="noise",
     )
     made.run()
@@ -55,6 +58,7 @@ def test_what_the_record_says(benchmark, tmp_path):
         "worst_cases": {"worst case": ["vafa"]},
         "checklist": {"frequency": "vafa", "huge_budget": 128},
         "published": "synapse",
+        "hardened": {"a": ["unetr", "clean"], "b": ["unetr", "vafa"]},
     }
     for model in "ab":
         means = json.loads((tmp_path / "benchmark" / model / "summary.json").read_text())["means"]
@@ -66,6 +70,16 @@ def test_without_checklist_roles_are_left_out(benchmark, tmp_path):
     made.run()
     assert record(tmp_path)["checklist"] is None
     assert not (tmp_path / "benchmark" / "transfer.csv").exists()
+
+
+def test_attacks_say_their_budget_to_the_report_without_a_sweep(benchmark, tmp_path):
+    """Published numbers stand beside attacks at the published budget only."""
+    plain = AttackRows(attacks={"pgd": partial(ProjectedGradientDescent, eps=2, steps=1)})
+    made = benchmark(rows=plain, transfer=False, published="acdc", hardened={"b": ["unetr", "vafa"]})
+    made.run()
+    made.raise_if_failed()
+    header, row = hardening_table(ReadBenchmark(tmp_path / "benchmark")).rows
+    assert dict(zip(header, row, strict=True))["published pgd"] == "60.77"
 
 
 def test_transfer_is_the_saved_file_as_the_other_model_sees_it(benchmark, tmp_path):
@@ -229,6 +243,15 @@ def test_failed_cases_and_transfers_are_named(benchmark, datalist, tmp_path):
         ({"worst_cases": {"all": ["pgd"]}}, ValueError, r"worst_cases\['all'\] names 'pgd'"),
         ({"checklist": True, "checklist_roles": {"noise": "gn"}}, ValueError, "checklist_roles names 'gn'"),
         ({"published": "btcv"}, ValueError, "published='btcv'"),
+        ({"hardened": {"c": ("unetr", "vafa")}}, ValueError, "hardened names 'c', which is none of the models a, b"),
+        ({"hardened": {"a": "vafa"}}, ValueError, r"hardened\['a'\]='vafa' must be a network and"),
+        ({"hardened": {"a": None}}, ValueError, r"hardened\['a'\]=None must be a network and"),
+        ({"hardened": {"a": ("unetr",)}}, ValueError, r"hardened\['a'\]=.* must be a network and"),
+        (
+            {"hardened": {"a": ("unetr", "vafa"), "b": ["unetr", "vafa"]}},
+            ValueError,
+            r"hardened\['b'\] and hardened\['a'\] are both",
+        ),
         ({"models": ()}, ValueError, "evaluations is empty"),
         ({"evaluations": {"a": {"saved": ["vafa"]}}}, ValueError, "the volumes of quantize_only, which 'a'"),
         (
