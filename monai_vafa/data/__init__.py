@@ -1,11 +1,12 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Data lists: the demo cohort, Synapse, ACDC."""
+"""Data lists: the demo cohort, Synapse, ACDC, any folder."""
 
 from __future__ import annotations
 
 from .datalist import datalist_class_names, datalist_description
 from .demo import DEMO_CLASSES, demo_cohort
+from .folder import folder_cases
 from .public import ACDC_CLASSES, SYNAPSE_CLASSES, acdc_datalist, synapse_datalist
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "datalist_class_names",
     "datalist_description",
     "demo_cohort",
+    "folder_cases",
     "synapse_datalist",
 ]

@@ -7,8 +7,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
-__all__ = ["datalist_class_names", "datalist_description"]
+__all__ = ["datalist_class_names", "datalist_description", "read_datalist"]
 
 
 def datalist_class_names(datalist_file: str | os.PathLike) -> list[str]:
@@ -21,7 +22,7 @@ def datalist_class_names(datalist_file: str | os.PathLike) -> list[str]:
     Raises:
         ValueError: When the file has no labels, or leaves out a number.
     """
-    labels = _read(datalist_file).get("labels", {})
+    labels = read_datalist(datalist_file).get("labels", {})
     names = [labels.get(str(i)) for i in range(len(labels))]
     if not names or None in names:
         raise ValueError(
@@ -38,11 +39,20 @@ def datalist_description(datalist_file: str | os.PathLike) -> str:
     Args:
         datalist_file: JSON file.
     """
-    content = _read(datalist_file)
+    content = read_datalist(datalist_file)
     return ": ".join(content[key] for key in ("name", "description") if content.get(key))
 
 
-def _read(datalist_file: str | os.PathLike) -> dict:
+def read_datalist(datalist_file: str | os.PathLike) -> dict[str, Any]:
+    """
+    Content of a Decathlon data list.
+
+    Args:
+        datalist_file: JSON file.
+
+    Raises:
+        FileNotFoundError: When it does not exist.
+    """
     if not Path(datalist_file).is_file():
         raise FileNotFoundError(f"datalist_file={os.fspath(datalist_file)!r} does not exist.")
     return json.loads(Path(datalist_file).read_text())

@@ -14,7 +14,7 @@ import torch
 from monai.data import Dataset
 from monai.inferers import Inferer
 from monai.metrics import CumulativeIterationMetric
-from monai.transforms import apply_transform
+from monai.transforms import LoadImage, apply_transform
 from monai.utils import ensure_tuple
 
 from monai_vafa.attacks import Attack, SlidingWindowAttack
@@ -110,8 +110,13 @@ class AttackEvaluation:
         self.cases = dict(zip(case_names(images), images, strict=True))
         self.failed: dict[str, str] = {}
         self._keys = (image_key, label_key)
+        if unlabelled := [case for case, item in zip(self.cases, dataset.data, strict=True) if label_key not in item]:
+            description += (
+                f" Without labels ({len(unlabelled)} of {len(self.cases)} cases): what the model says of the clean "
+                "image stands in for them, so the clean scores say nothing."
+            )
         self._facts = {
-            "description": description,
+            "description": description.strip(),
             "device": str(torch.device(device)),
             "checkpoint": None if checkpoint is None else os.fspath(checkpoint),
             "versions": versions(),
@@ -202,12 +207,15 @@ class AttackEvaluation:
         item = self.dataset.data[list(self.cases).index(case)]
         with oriented_like(image, self.cases[case]) as path:
             loaded = cast(dict[str, Any], apply_transform(self.dataset.transform, {**item, self._keys[0]: path}))
+        if self._keys[1] not in item:
+            reference = self.results.volume("predictions", case, "label")
+            loaded[self._keys[1]] = LoadImage(ensure_channel_first=True)(reference)
         volumes = self._scorer.load(loaded, align=True)
         return self._scorer.means(self._scorer.score(self._scorer.predict(volumes.image), volumes.label))
 
     def _paths(self, index: int) -> list[str]:
         item = self.dataset.data[index]
-        return [path for key in self._keys for path in ensure_tuple(item[key])]
+        return [path for key in self._keys if key in item for path in ensure_tuple(item[key])]
 
     def _write_summary(self, status: str) -> None:
         cases, metrics = ([row for row in rows if row["case"] in self.cases] for rows in self.results.rows())

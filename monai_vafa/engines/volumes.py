@@ -90,23 +90,28 @@ class VolumeScorer:
         Take the volumes from a preprocessed item.
 
         Args:
-            item: image and label as channel-first MetaTensors ``(C, *spatial)``.
+            item: image and label as channel-first MetaTensors ``(C, *spatial)``; without a label, what the network
+                says of the image stands in.
             align: bring a label on another grid to the image's, by nearest neighbour.
 
         Raises:
             ValueError: When the label does not fit the image or, for sigmoid, is not 0 and 1 in a channel per class,
                 or the image holds NaN or infinite voxels.
         """
-        image, label = item[self.image_key], item[self.label_key]
+        image, label = item[self.image_key], item.get(self.label_key)
+        check_image_values(image)
+        image_batch = image.as_tensor()[None].to(self.device)
+        affine = to_affine_nd(3, image.affine.cpu().numpy())
+        if label is None:
+            return Case(image_batch, self.predict(image_batch), affine)
         if align and not _same_grid(image, label):
             label = ResampleToMatch(mode="nearest", padding_mode="zeros")(label, img_dst=image)
         if label.shape[1:] != image.shape[1:]:
             raise ValueError(f"label of shape {tuple(label.shape)} does not fit an image of {tuple(image.shape)}.")
-        check_image_values(image)
-        image_batch, label_batch = (volume.as_tensor()[None].to(self.device) for volume in (image, label))
+        label_batch = label.as_tensor()[None].to(self.device)
         if self.activation == "sigmoid":
             check_class_channels(label_batch, len(self.class_names))
-        return Case(image_batch, label_batch, to_affine_nd(3, image.affine.cpu().numpy()))
+        return Case(image_batch, label_batch, affine)
 
     def predict(self, image: torch.Tensor) -> torch.Tensor:
         """
