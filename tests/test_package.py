@@ -24,6 +24,7 @@ LAYERS = [
     "transforms",
     "handlers",
     "data",
+    "bundle",
     "engines",
     "report",
 ]

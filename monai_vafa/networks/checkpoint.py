@@ -47,7 +47,7 @@ _NUMPY_NUMBERS: list[Any] = [
 ]
 
 
-def load_checkpoint(network: Network, path: str | os.PathLike) -> Network:
+def load_checkpoint(network: Network, path: str | os.PathLike, *, key: str | None = None) -> Network:
     """
     Load a checkpoint into a network, strictly.
 
@@ -62,6 +62,7 @@ def load_checkpoint(network: Network, path: str | os.PathLike) -> Network:
         path: file with a state dict, or with one under ``"model"``, ``"state_dict"`` or ``"model_state_dict"``; read
             with ``weights_only=True``, so that no code of the file runs. Or a ``.safetensors`` file, for which the
             package safetensors must be there.
+        key: where to look for the state dict before all these, as ``load_dict`` of MONAI's ``CheckpointLoader`` says.
 
     Returns:
         the network.
@@ -75,7 +76,7 @@ def load_checkpoint(network: Network, path: str | os.PathLike) -> Network:
         raise FileNotFoundError(f"checkpoint {os.fspath(path)!r} does not exist or is no file.")
     read = _read_safetensors if Path(path).suffix == ".safetensors" else _read_torch
     own = network.state_dict(keep_vars=True)
-    state = _without_prefix(_state_dict(read(path), path), own)
+    state = _without_prefix(_state_dict(read(path), path, key), own)
     may_be_extra, may_be_missing = _tolerated(network)
     state = {key: value for key, value in state.items() if key in own or key not in may_be_extra}
     _complete_shared(state, own, path)
@@ -136,11 +137,11 @@ def _read_safetensors(path: str | os.PathLike) -> dict[str, torch.Tensor]:
         raise ValueError(f"checkpoint {os.fspath(path)!r} can't be read as a safetensors file: {error}") from error
 
 
-def _state_dict(content: Any, path: str | os.PathLike) -> dict[str, Any]:
+def _state_dict(content: Any, path: str | os.PathLike, key: str | None) -> dict[str, Any]:
     """Take the state dict out of what a file holds."""
     candidates = [content]
     if isinstance(content, Mapping):
-        candidates = [content[name] for name in _WRAPPERS if name in content] + candidates
+        candidates = [content[name] for name in (key, *_WRAPPERS) if name in content] + candidates
     for candidate in candidates:
         if isinstance(candidate, Mapping) and any(isinstance(value, torch.Tensor) for value in candidate.values()):
             return {str(key): value for key, value in candidate.items()}
