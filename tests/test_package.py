@@ -27,6 +27,7 @@ LAYERS = [
     "bundle",
     "engines",
     "report",
+    "commands",
 ]
 
 

@@ -8,5 +8,6 @@ from .opening import open_target
 from .root import bundle_root
 from .source import find_bundle
 from .target import Target
+from .windows import fitting_block_size
 
-__all__ = ["Target", "bundle_root", "find_bundle", "open_target"]
+__all__ = ["Target", "bundle_root", "find_bundle", "fitting_block_size", "open_target"]

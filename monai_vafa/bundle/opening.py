@@ -7,16 +7,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.inferers import Inferer, SimpleInferer, SliceInferer
+from monai.inferers import SimpleInferer, SliceInferer
 from monai.transforms import Compose, LoadImaged, SaveImaged
-from monai.utils import ensure_tuple
 
+from monai_vafa.losses.activation import check_activation
 from monai_vafa.networks import load_checkpoint
 
+from .cases import config_items
 from .configs import config_files, open_workflow
 from .intensities import file_units, value_range
 from .lookup import Parts
@@ -27,6 +29,7 @@ from .slices import SliceNetwork
 from .source import announce, find_bundle, read_metadata
 from .target import Target
 from .weights import find_checkpoint
+from .windows import image_window, inferer_window
 
 __all__ = ["open_target"]
 
@@ -41,6 +44,7 @@ def open_target(
     ids: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     checkpoint: str | os.PathLike | None = None,
+    activation: str | None = None,
     device: torch.device | str | None = None,
     version: str | None = None,
     source: str | None = None,
@@ -55,13 +59,15 @@ def open_target(
     Args:
         bundle: a folder, or a name in the model zoo, which is downloaded.
         workflow: "inference", "evaluate" (``evaluate`` over ``train``) or "train"; ``None`` for the first of these
-            that is there. The latter two convert labels as the training does.
+            that is there. The latter two convert labels as the training does: where classes overlap and only they
+            can tell what a map of classes means, ``None`` takes them.
         config_file: names of files in ``configs``, or paths, laid over each other; stands in for ``workflow``.
         ids: part -> id in the config, for parts that lie where no other bundle has them: "network", "inferer",
             "preprocessing", "postprocessing", "data", "loss", "checkpoint".
         overrides: id -> value, as on the command line of ``monai.bundle run``: ``{"dataset_dir": "/data"}``.
         checkpoint: weights file; ``None`` for the one that the config names, see :func:`find_checkpoint`. Read with
             ``weights_only=True``.
+        activation: "softmax" or "sigmoid", where :func:`find_activation` is wrong; ``None`` for what it finds.
         device: where to put the network; ``None`` for CUDA where there is one.
         version: of a zoo bundle, see :func:`find_bundle`.
         source: where to download a zoo bundle from, see :func:`find_bundle`.
@@ -76,11 +82,45 @@ def open_target(
     name = folder.name
     metadata = read_metadata(folder)
     class_names = output_classes(metadata, name)
-    files = config_files(folder, workflow=workflow, config_file=config_file)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    files = config_files(folder, workflow=workflow, config_file=config_file)
     announce(folder)
+    settings: dict[str, Any] = {"ids": ids, "overrides": overrides or {}, "checkpoint": checkpoint, "place": place}
+    settings["activation"] = None if activation is None else check_activation(activation)
+    target = _open(folder, files, metadata, class_names, **settings)
+    if workflow is None and config_file is None and not target.preprocessing.takes_class_maps:
+        for knowing in ("evaluate", "train"):
+            try:
+                files = config_files(folder, workflow=knowing)
+                other = _open(folder, files, metadata, class_names, **settings)
+            except (FileNotFoundError, ValueError) as error:
+                logger.debug("bundle %s can't be opened with workflow=%r: %s", name, knowing, error)
+                continue
+            if other.preprocessing.takes_class_maps:
+                other.preprocessing.unlabelled = target.preprocessing
+                logger.info(
+                    "bundle %s is opened with workflow=%r, which knows how labels become classes", name, knowing
+                )
+                return other
+    return target
+
+
+def _open(
+    folder: Path,
+    files: Sequence[Path],
+    metadata: Mapping[str, Any],
+    class_names: list[str],
+    *,
+    ids: Mapping[str, str] | None,
+    overrides: Mapping[str, Any],
+    checkpoint: str | os.PathLike | None,
+    activation: str | None,
+    place: torch.device,
+) -> Target:
+    """Open configs of a bundle; see :func:`open_target`."""
+    name = folder.name
     with scripts_of(folder):
-        opened = open_workflow(folder, files, device=place, overrides=overrides or {})
+        opened = open_workflow(folder, files, device=place, overrides=overrides)
         parts = Parts(opened, name=name, ids=ids)
         named, key = find_checkpoint(parts, folder)
         weights = named if checkpoint is None else Path(checkpoint)
@@ -102,7 +142,7 @@ def open_target(
     load_checkpoint(network, weights, key=key)
     if isinstance(inferer, SliceInferer):
         network = SliceNetwork(network, inferer.spatial_dim)
-    activation = find_activation(
+    activation = activation or find_activation(
         postprocessing=flat(postprocessing), loss=loss, metadata=metadata, class_names=class_names
     )
     image_key, label_key = _keys(parts, flat(transforms))
@@ -114,6 +154,7 @@ def open_target(
         maps_tell=class_names[0].lower() == "background" or getattr(loss, "to_onehot_y", False),
     )
     image_keys = [image_key, *preprocessing.file_keys]
+    roi_size = inferer_window(inferer)
     _warn_of_own_engine(parts)
     return Target(
         name=name,
@@ -123,8 +164,10 @@ def open_target(
         preprocessing=preprocessing,
         postprocessing=_without_savers(postprocessing),
         inferer=inferer,
-        roi_size=_window(inferer),
+        roi_size=roi_size,
         sw_batch_size=getattr(inferer, "sw_batch_size", 1),
+        window=image_window(roi_size, metadata),
+        slice_axis=inferer.spatial_dim if isinstance(inferer, SliceInferer) else None,
         class_names=class_names,
         activation=activation,
         loss=loss,
@@ -134,7 +177,15 @@ def open_target(
         label_key=label_key,
         checkpoint=weights,
         workflow=opened,
-        read_items=lambda: _items(parts, folder, image_key, preprocessing.file_keys),
+        read_items=partial(
+            config_items,
+            parts,
+            folder=folder,
+            files=files,
+            overrides=overrides,
+            image_key=image_key,
+            file_keys=preprocessing.file_keys,
+        ),
     )
 
 
@@ -147,15 +198,6 @@ def _keys(parts: Parts, transforms: Sequence[Callable]) -> tuple[str, str]:
     loaded = {str(key) for each in transforms if isinstance(each, LoadImaged) for key in each.keys} - {label_key}
     renamed = len(loaded) == 1 and not any("image" in getattr(each, "keys", ()) for each in transforms)
     return loaded.pop() if renamed else "image", label_key
-
-
-def _window(inferer: Inferer) -> tuple[int, ...] | int | None:
-    roi_size = getattr(inferer, "roi_size", None)
-    if isinstance(inferer, SliceInferer):
-        sides = list(inferer.orig_roi_size)
-        sides.insert(inferer.spatial_dim, 1)
-        return tuple(sides)
-    return roi_size if roi_size is None or isinstance(roi_size, int) else ensure_tuple(roi_size)
 
 
 def _without_savers(postprocessing: Any) -> Compose | None:
@@ -181,22 +223,3 @@ def _warn_of_own_engine(parts: Parts) -> None:
                 kind,
                 f" and its own {', '.join(odd)}" if odd else "",
             )
-
-
-def _items(parts: Parts, folder: Path, image_key: str, file_keys: Sequence[str]) -> list[dict[str, Any]] | None:
-    id_ = parts.find("data")
-    if id_ is None:
-        return None
-    try:
-        with scripts_of(folder):
-            data = parts.build("data", id_)
-    except ValueError as error:
-        logger.warning("%s", error)
-        return None
-    if not isinstance(data, Sequence) or not all(isinstance(item, Mapping) for item in data):
-        return None
-    items = [dict(item) for item in data]
-    for item in items:
-        if image_key not in item and all(key in item for key in file_keys):
-            item[image_key] = [item[key] for key in file_keys]
-    return items or None

@@ -35,6 +35,9 @@ class Preprocessing(Transform):
             shall be a map of classes, or is one channel anyway.
         maps_tell: whether a label that is a map of classes may be taken apart into ``channels``, class by class.
 
+    Attributes:
+        unlabelled: stands in for items without a label, which transforms of a training may refuse; ``None`` for none.
+
     Raises:
         ValueError: When the transforms are random, as those of a training are.
     """
@@ -53,6 +56,7 @@ class Preprocessing(Transform):
         self.label_key = label_key
         self.channels = list(channels)
         self.maps_tell = maps_tell
+        self.unlabelled: Preprocessing | None = None
         parts = flat(transform)
         if random := [type(part).__name__ for part in parts if isinstance(part, RandomizableTrait)]:
             raise ValueError(
@@ -67,6 +71,11 @@ class Preprocessing(Transform):
             and (not isinstance(part, LoadImaged) or part._loader.ensure_channel_first)
             for part in parts
         )
+
+    @property
+    def takes_class_maps(self) -> bool:
+        """Whether a label that is one map of classes can become what the network answers."""
+        return not self.channels or self.knows_labels or self.maps_tell
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -83,6 +92,8 @@ class Preprocessing(Transform):
             ValueError: When the number of image files is wrong, or the label is a map of classes that doesn't tell
                 what belongs into each channel.
         """
+        if self.unlabelled is not None and item.get(self.label_key) is None:
+            return self.unlabelled(item)
         data = dict(item)
         if self.file_keys != [self.image_key] and self.image_key in data:
             files = ensure_tuple(data.pop(self.image_key))

@@ -10,7 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["scripts_of"]
+__all__ = ["own_modules", "scripts_of"]
+
+
+def own_modules(folder: Path) -> set[str]:
+    """
+    Names of the Python modules and packages that lie in a bundle.
+
+    Args:
+        folder: of the bundle.
+    """
+    own = {path.stem for path in folder.glob("*.py")}
+    return own | {path.name for path in folder.iterdir() if path.is_dir() and next(path.glob("*.py"), None)}
 
 
 @contextmanager
@@ -24,8 +35,7 @@ def scripts_of(folder: Path) -> Iterator[None]:
     Args:
         folder: of the bundle; first on ``sys.path`` meanwhile.
     """
-    own = {path.stem for path in folder.glob("*.py")}
-    own |= {path.name for path in folder.iterdir() if path.is_dir() and next(path.glob("*.py"), None)}
+    own = own_modules(folder)
     hidden = _take_out(own)
     sys.path.insert(0, str(folder))
     try:

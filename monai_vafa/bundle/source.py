@@ -45,8 +45,10 @@ def find_bundle(
 
     Raises:
         FileNotFoundError: When ``bundle`` is a path, and there is no such folder.
-        ValueError: When the folder is no bundle, or the download fails.
+        ValueError: When ``bundle`` is empty, the folder is no bundle, or the download fails.
     """
+    if not bundle:
+        raise ValueError(f"bundle={bundle!r}: give the folder of a bundle, or its name in the model zoo.")
     path = Path(bundle).expanduser()
     if path.is_dir():
         return _checked(path.resolve())

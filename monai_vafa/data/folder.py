@@ -17,7 +17,8 @@ __all__ = ["folder_cases"]
 
 _SECTIONS = ("validation", "training", "test")
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"), (".", "."))
-_SUFFIXES = (".nii.gz", ".nii")
+_VOLUMES = (".nii.gz", ".nii")
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 
@@ -26,8 +27,9 @@ def folder_cases(folder: str | os.PathLike, *, section: str | None = None) -> li
     Images of a folder, with their labels where there are any.
 
     Known layouts, the first that fits: a Decathlon ``dataset.json``; NIfTI files in ``imagesTr`` and ``labelsTr``, or
-    in ``images`` and ``labels``, under the same names; NIfTI files in the folder itself, without labels. Files that
-    end in ``_0000``, ``_0001`` and so on are the channels of one image, as nnU-Net has them.
+    in ``images`` and ``labels``, under the same names; NIfTI files in the folder itself, without labels. Pictures
+    (PNG, JPEG, BMP, TIFF) may stand in for NIfTI files; labels may have another ending than their images. NIfTI files
+    that end in ``_0000``, ``_0001`` and so on are the channels of one image, as nnU-Net has them.
 
     Args:
         folder: where to look.
@@ -52,8 +54,8 @@ def folder_cases(folder: str | os.PathLike, *, section: str | None = None) -> li
             return _paired(files, {} if labels == images else _files(root / labels), root / labels)
     there = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
     raise ValueError(
-        f"data folder {str(root)!r} holds no cases: it needs a dataset.json (Decathlon), NIfTI files in imagesTr and "
-        f"labelsTr or in images and labels, or NIfTI files without labels; it has {there}."
+        f"data folder {str(root)!r} holds no cases: it needs a dataset.json (Decathlon), NIfTI files or pictures in "
+        f"imagesTr and labelsTr or in images and labels, or such files without labels; it has {there}."
     )
 
 
@@ -70,10 +72,11 @@ def _files(folder: Path) -> dict[str, list[str]]:
     """Name of a case -> its files, one for each channel."""
     found: dict[str, list[str]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        suffix = next((s for s in _SUFFIXES if path.name.endswith(s)), None)
+        suffix = next((s for s in (*_VOLUMES, *_PICTURES) if path.name.lower().endswith(s)), None)
         if suffix and not path.name.startswith("."):
-            name = path.name.removesuffix(suffix)
-            channel = _CHANNEL.fullmatch(name)
+            name = path.name[: -len(suffix)]
+            # Numbers of pictures count pictures.
+            channel = _CHANNEL.fullmatch(name) if suffix in _VOLUMES else None
             found.setdefault(channel[1] if channel else name, []).append(str(path))
     return found
 

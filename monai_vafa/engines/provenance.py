@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ import torch
 import monai_vafa
 
 __all__ = ["case_names", "file_sha256", "versions"]
+
+# Names may have dots in them.
+_ENDING = re.compile(r"\.(nii(\.gz)?|png|jpe?g|bmp|tiff?)$", re.IGNORECASE)
 
 
 def versions() -> dict[str, str]:
@@ -52,7 +56,7 @@ def case_names(paths: Sequence[str | os.PathLike]) -> list[str]:
     Raises:
         ValueError: When two cases have the same file and folder name.
     """
-    names = [Path(path).name.removesuffix(".gz").removesuffix(".nii") for path in paths]
+    names = [_ENDING.sub("", Path(path).name) for path in paths]
     if len(set(names)) < len(names):
         names = [f"{Path(path).parent.name}_{name}" for path, name in zip(paths, names, strict=True)]
     if len(set(names)) < len(names):

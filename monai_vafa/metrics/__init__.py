@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from .distortion import changed_voxel_rate, linf_distance, rmse_distance
 from .lpips import LPIPSMetric, lpips_if_available
+from .ssim import FittingSSIMMetric
 from .trunk import TrunkUnavailable, fetch_trunk
 
 __all__ = [
+    "FittingSSIMMetric",
     "LPIPSMetric",
     "TrunkUnavailable",
     "changed_voxel_rate",

@@ -44,6 +44,7 @@ class LPIPSMetric(RegressionMetric):
             in this package's cache, then among torch hub's checkpoints, then tries torchvision's download.
         batch_size: number of slices that go through the network at a time.
         device: where to compute; ``None`` computes where ``y_pred`` is.
+        skip_small: give NaN for volumes whose slices are too small for AlexNet, instead of refusing them.
 
     Raises:
         FileNotFoundError: when ``trunk`` is given and is not a file.
@@ -66,12 +67,14 @@ class LPIPSMetric(RegressionMetric):
         trunk: str | PathLike[str] | None = None,
         batch_size: int = 16,
         device: torch.device | str | None = None,
+        skip_small: bool = False,
     ) -> None:
         super().__init__(reduction=reduction, get_not_nans=get_not_nans)
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.batch_size = batch_size
         self.device = torch.device(device) if device is not None else None
+        self.skip_small = skip_small
         self.net = _build_network(find_trunk(trunk))
 
     def _compute_metric(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -85,13 +88,15 @@ class LPIPSMetric(RegressionMetric):
             Distance of each volume, float32, (B, 1), on the device of ``y_pred``.
 
         Raises:
-            ValueError: when the inputs have another number of dimensions, are empty, are smaller than 31 along H or W,
-                or have values that are not finite.
+            ValueError: when the inputs have another number of dimensions, are empty, are smaller than 31 along H or W
+                (unless ``skip_small``), or have values that are not finite.
         """
         if y_pred.ndim not in (4, 5):
             raise ValueError(f"y_pred and y must be (B, C, H, W) or (B, C, H, W, D), got {y_pred.ndim} dimensions")
         if y_pred.numel() == 0:
             raise ValueError(f"y_pred and y must not be empty, got shape {tuple(y_pred.shape)}")
+        if min(y_pred.shape[2:4]) < _MIN_SIDE and self.skip_small:
+            return torch.full((y_pred.shape[0], 1), torch.nan, device=y_pred.device)
         if min(y_pred.shape[2:4]) < _MIN_SIDE:
             height, width = y_pred.shape[2:4]
             raise ValueError(f"AlexNet needs slices of at least {_MIN_SIDE} x {_MIN_SIDE}, got {height} x {width}")

@@ -116,7 +116,18 @@ def test_a_map_of_classes_is_no_label_for_classes_that_overlap(tiny_zoo):
     bundle = tiny_zoo["sigmoid"]
     item = with_labels(bundle)[0]
     with pytest.raises(ValueError, match=r"tumour core, whole tumour.*workflow='evaluate'"):
-        open_target(bundle.folder).preprocessing(item)
+        open_target(bundle.folder, workflow="inference").preprocessing(item)
+
+
+def test_configs_that_know_what_a_map_means_are_taken_by_themselves(tmp_path):
+    bundle = zoo.sigmoid(tmp_path)
+    item = with_labels(bundle)[0]
+    expected = open_target(bundle.folder, workflow="evaluate").preprocessing(item)["label"]
+    assert torch.equal(open_target(bundle.folder).preprocessing(item)["label"], expected)
+    (bundle.folder / "configs" / "evaluate.json").unlink()
+    assert torch.equal(open_target(bundle.folder).preprocessing(item)["label"], expected)
+    (bundle.folder / "configs" / "train.json").unlink()
+    assert open_target(bundle.folder).workflow.workflow_type == "infer"
 
 
 def test_a_map_that_has_a_background_is_taken_apart_for_sigmoid(tmp_path):

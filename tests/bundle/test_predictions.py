@@ -53,7 +53,7 @@ def assert_saved(predictions, files):
 
 
 def test_prediction_is_that_of_the_bundles_inference(bundle, run):
-    target = open_target(bundle.folder, overrides=bundle.overrides)
+    target = open_target(bundle.folder, workflow="inference", overrides=bundle.overrides)
     predictions = [predict(target, {"image": item["image"]}) for item in target.items]
     assert_saved(predictions, run(bundle, "inference"))
 

@@ -139,13 +139,22 @@ def test_activation_is_told_by_postprocessing_then_loss_then_metadata(tmp_path, 
     assert open_target(folder).activation == activation
 
 
+def test_activation_can_be_told(tiny_zoo):
+    bundle = tiny_zoo["softmax"]
+    target = open_target(bundle.folder, activation="sigmoid")
+    assert target.activation == "sigmoid"
+    assert target.preprocessing(target.cases(bundle.data)[0])["label"].shape[0] == 3
+    with pytest.raises(ValueError, match="activation='tanh'"):
+        open_target(bundle.folder, activation="tanh")
+
+
 def test_values_beyond_one_are_numbers_of_classes(tmp_path):
     folder = zoo.softmax(tmp_path).folder
     zoo.change(folder, "inference", postprocessing={"_target_": "Compose", "transforms": []})
     zoo.change_output(folder, channel_def={"0": "outside", "1": "liver", "2": "tumour"}, value_range=[0, 2])
-    assert open_target(folder).activation == "softmax"
+    assert open_target(folder, workflow="inference").activation == "softmax"
     zoo.change_output(folder, value_range=[0, 1])
-    assert open_target(folder).activation == "sigmoid"
+    assert open_target(folder, workflow="inference").activation == "sigmoid"
 
 
 def test_a_channel_alone_is_named_after_its_foreground(tmp_path):

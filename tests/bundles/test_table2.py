@@ -80,7 +80,7 @@ def test_demo_table_has_the_rows_whose_weights_come_with_the_bundle():
     made = table2(f"{TABLE}.json", bundle_root=str(BUNDLES / "vafa_attack"))
     made.parser.parse(reset=True)
     evaluations = made.parser.get_parsed_content("evaluations")
-    assert list(evaluations) == [f"unetr_{row}" for row in ROWS]
+    assert list(evaluations) == [f"unetr_{row}" for row in ROWS if row != "bim"]
     assert list(made.parser.get_parsed_content("rows").attacks) == list(ATTACKS)
 
 

@@ -42,6 +42,14 @@ def test_channels_of_one_image_are_one_case(tmp_path):
     assert case["image"] == [str(tmp_path / "images" / f"a_000{i}.nii.gz") for i in (0, 1)]
 
 
+def test_pictures_are_one_case_each_and_their_labels_may_end_otherwise(tmp_path):
+    fill(tmp_path, "images/a_0000.jpg", "images/a_0001.JPG", "labels/a_0000.png", "labels/a_0001.png")
+    assert folder_cases(tmp_path) == [
+        {"image": str(tmp_path / f"images/a_{end}"), "label": str(tmp_path / f"labels/a_{end[:4]}.png")}
+        for end in ("0000.jpg", "0001.JPG")
+    ]
+
+
 def test_images_alone_have_no_labels(tmp_path):
     fill(tmp_path, "a.nii.gz", "notes.txt")
     assert folder_cases(tmp_path) == [{"image": str(tmp_path / "a.nii.gz")}]

@@ -195,3 +195,13 @@ def test_missing_trunk(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "download_url_to_file", closed)
     with pytest.raises(TrunkUnavailable, match="python -m monai_vafa fetch_lpips_trunk"):
         LPIPSMetric()
+
+
+def test_small_volumes_are_left_out_when_asked_for(trunk):
+    metric = LPIPSMetric(trunk=trunk, skip_small=True)
+    x, y = volumes(2, 1, 30, 40, 3)
+    value = metric(y_pred=x, y=y)
+    assert value.shape == (2, 1)
+    assert value.isnan().all()
+    x, y = volumes(1, 1, 31, 31, 3)
+    assert torch.equal(metric(y_pred=x, y=y), LPIPSMetric(trunk=trunk)(y_pred=x, y=y))

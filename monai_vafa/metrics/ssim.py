@@ -1,0 +1,31 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Structural similarity of images that are thinner than its window."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from monai.metrics import SSIMMetric
+
+__all__ = ["FittingSSIMMetric"]
+
+
+class FittingSSIMMetric(SSIMMetric):
+    """
+    MONAI's SSIM, with a window that shrinks along axes that are thinner than it.
+
+    MONAI refuses such images, like a heart of nine slices. Along a thin axis the window becomes the largest odd number
+    of voxels that fits; all other images have the value that MONAI gives.
+
+    Args:
+        args: see :class:`monai.metrics.SSIMMetric`.
+        kwargs: likewise.
+    """
+
+    def _compute_metric(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        fitting = copy.copy(self)
+        sides = y.shape[2:]
+        fitting.kernel_size = [min(k, s - 1 + s % 2) for k, s in zip(self.kernel_size, sides, strict=True)]
+        return SSIMMetric._compute_metric(fitting, y_pred, y)
