@@ -20,6 +20,7 @@ from monai.data.utils import to_affine_nd
 from monai.inferers import Inferer
 from monai.metrics import CumulativeIterationMetric
 from monai.transforms import ResampleToMatch
+from monai.utils import convert_to_tensor
 
 from monai_vafa.attacks.inputs import check_image_values
 from monai_vafa.attacks.objective import as_logits
@@ -108,7 +109,7 @@ class VolumeScorer:
             label = ResampleToMatch(mode="nearest", padding_mode="zeros")(label, img_dst=image)
         if label.shape[1:] != image.shape[1:]:
             raise ValueError(f"label of shape {tuple(label.shape)} does not fit an image of {tuple(image.shape)}.")
-        label_batch = label.as_tensor()[None].to(self.device)
+        label_batch = convert_to_tensor(label, track_meta=False)[None].to(self.device)
         if self.activation == "sigmoid":
             check_class_channels(label_batch, len(self.class_names))
         return Case(image_batch, label_batch, affine)

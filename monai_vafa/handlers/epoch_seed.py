@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import random
+from typing import cast
 
 import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.data.utils import set_rnd
+from torch.utils.data import DataLoader
 
 __all__ = ["EpochSeedHandler"]
 
@@ -59,5 +61,6 @@ class EpochSeedHandler:
         np.random.seed(seed)
         torch.manual_seed(seed)
         # Without workers, random transforms live in this process and keep generators of their own.
-        set_rnd(getattr(engine.state.dataloader, "dataset", None), seed=seed)
-        engine.set_data(engine.state.dataloader)
+        loader = cast(DataLoader, engine.state.dataloader)
+        set_rnd(getattr(loader, "dataset", None), seed=seed)
+        engine.set_data(loader)

@@ -41,8 +41,8 @@ class TrainingProgress:
 
     def _open(self, engine: Engine) -> None:
         if self._bar is None:
-            length, done = engine.state.epoch_length, engine.state.iteration
-            total = None if length is None else engine.state.max_epochs * length
+            length, epochs, done = engine.state.epoch_length, engine.state.max_epochs, engine.state.iteration
+            total = None if length is None or epochs is None else epochs * length
             self._bar = tqdm(desc=self.desc, total=total, initial=done, unit="iteration", disable=idist.get_rank() > 0)
 
     def _update(self, engine: Engine) -> None:
