@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 
@@ -20,6 +22,10 @@ attack = VolumetricFrequencyAttack(block_size=target.block_size(32), intensity_r
 image = target.windows(attack, target.network, case["image"][None], case["label"][None])[0]
 SaveImage(output_dir="attacked")(target.to_file_units(image))
 """
+
+
+def test_the_readme_has_these_lines():
+    assert LINES in (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def test_a_bundle_is_attacked_in_five_lines(tmp_path, elsewhere):
