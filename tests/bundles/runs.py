@@ -12,6 +12,22 @@ import numpy as np
 from monai.bundle import ConfigWorkflow
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
+_TINY = {
+    "unetr": {"feature_size": 4, "hidden_size": 16, "mlp_dim": 16, "num_heads": 2},
+    "unetrpp": {
+        "dims": [8, 16, 32, 64],
+        "depths": 1,
+        "decoder_depth": 1,
+        "proj_sizes": 4,
+        "decoder_proj_size": 4,
+        "feature_size": 4,
+    },
+}
+
+
+def tiny_network(network, id_="network_def"):
+    """Overrides that make a config's network small."""
+    return {f"{id_}#{key}": value for key, value in _TINY[network].items()}
 
 
 def dsc(prediction, label, classes):

@@ -12,24 +12,14 @@ import torch
 
 from monai_vafa.files import read_json
 
-from .runs import BUNDLES, workflow
+from .runs import BUNDLES, tiny_network, workflow
 
 TABLE = "../../vaft_training/configs/table2"
 CLEAN = str(BUNDLES / "unetr_inference" / "models" / "model.pt")
 ROWS = ["clean", "gn", "fgsm", "bim", "pgd", "vafa", "vafa_fr"]
 ATTACKS = json.loads((BUNDLES / "vaft_training" / "configs" / "table2.json").read_text())["attacks"]
 DSC_ALONE = {"dsc": {"_target_": "DiceMetric", "reduction": "none"}}
-TINY = {
-    "unetr": {"feature_size": 4, "hidden_size": 16, "mlp_dim": 16, "num_heads": 2},
-    "unetrpp": {
-        "dims": [8, 16, 32, 64],
-        "depths": 1,
-        "decoder_depth": 1,
-        "proj_sizes": 4,
-        "decoder_proj_size": 4,
-        "feature_size": 4,
-    },
-}
+NETWORKS = ("unetr", "unetrpp")
 WINDOWS = {
     "synapse": {"unetr": [32, 32, 16], "unetrpp": [32, 32, 16]},
     "acdc": {"unetr": [32, 32, 16], "unetrpp": [32, 32, 8]},
@@ -92,12 +82,13 @@ def test_published_numbers_stand_beside_both_networks(dataset, made_up_data, tmp
         "output_dir": str(tmp_path / "out"),
         "hardened_dir": str(tmp_path / "unetr"),
         "unetrpp_hardened_dir": str(tmp_path / "unetrpp"),
-        **{f"{net}#network_def#{key}": value for net in TINY for key, value in TINY[net].items()},
-        **{f"{net}#roi_size": WINDOWS[dataset][net] for net in TINY},
-        **{f"{net}#checkpoint": str(tmp_path / net / "model.pt") for net in TINY},
+        **tiny_network("unetr", "unetr#network_def"),
+        **tiny_network("unetrpp", "unetrpp#network_def"),
+        **{f"{net}#roi_size": WINDOWS[dataset][net] for net in NETWORKS},
+        **{f"{net}#checkpoint": str(tmp_path / net / "model.pt") for net in NETWORKS},
     }
     first = table2(f"table1_{dataset}.json", **tiny).parser
-    for net in TINY:
+    for net in NETWORKS:
         (tmp_path / net).mkdir()
         torch.save(first.get_parsed_content(f"{net}#network_def").state_dict(), tmp_path / net / "model.pt")
         for row in ROWS[1:-1]:
@@ -117,7 +108,7 @@ def test_published_numbers_stand_beside_both_networks(dataset, made_up_data, tmp
     )
     finish(made)
     assert list(read_json(tmp_path / "out" / "benchmark.json")["hardened"]) == [
-        f"{net}_{row}" for net in TINY for row in ROWS
+        f"{net}_{row}" for net in NETWORKS for row in ROWS
     ]
     page = (tmp_path / "out" / "index.html").read_text()
     published = {"synapse": ("66.33", "78.19"), "acdc": ("73.05", "91.23")}[dataset]

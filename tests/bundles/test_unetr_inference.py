@@ -7,15 +7,10 @@ import pytest
 import torch
 from monai.networks.nets import UNETR
 
-from .runs import held_out_dsc, small_run_of_an_overlay, workflow
+from .runs import held_out_dsc, small_run_of_an_overlay, tiny_network, workflow
 
 INFERENCE = "unetr_inference/configs/inference.json"
-TINY = {
-    "network_def#feature_size": 4,
-    "network_def#hidden_size": 16,
-    "network_def#mlp_dim": 16,
-    "network_def#num_heads": 2,
-}
+TINY = tiny_network("unetr")
 
 
 def test_inference_segments_held_out_subjects(bundle_run, cache, tmp_path):

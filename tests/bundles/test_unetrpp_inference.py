@@ -10,19 +10,11 @@ import torch
 
 from monai_vafa.networks import UNETRPP, load_checkpoint
 
-from .runs import BUNDLES, held_out_dsc, run, small_run_of_an_overlay, workflow
+from .runs import BUNDLES, held_out_dsc, run, small_run_of_an_overlay, tiny_network, workflow
 
 BUNDLE = "unetrpp_inference"
 PUBLISHED = {"synapse": UNETRPP.synapse, "acdc": UNETRPP.acdc}
-TINY = {
-    "network_def#dims": [8, 16, 32, 64],
-    "network_def#depths": 1,
-    "network_def#decoder_depth": 1,
-    "network_def#proj_sizes": 4,
-    "network_def#decoder_proj_size": 4,
-    "network_def#feature_size": 4,
-    "iterations_per_epoch": 2,
-}
+TINY = {**tiny_network("unetrpp"), "iterations_per_epoch": 2}
 ROI_SIZE = {"synapse": [16, 32, 32], "acdc": [8, 32, 32]}
 
 

@@ -14,7 +14,7 @@ import torch
 from monai_vafa.files import read_json
 from monai_vafa.handlers import AttackHandler, VAFTHandler
 
-from .runs import BUNDLES, run, workflow
+from .runs import BUNDLES, run, tiny_network, workflow
 
 NAME = "vaft_training"
 ROWS = ("vafa", "gn", "fgsm", "bim", "pgd")
@@ -24,16 +24,10 @@ QUANTIZE = {
 }
 # As multi_gpu_train.json has it, with the log of both ranks.
 LOUD = ["$dist.init_process_group('gloo')", "$monai.utils.set_determinism(seed=@seed + dist.get_rank())"]
-TINY_NETWORK = {
-    "network_def#feature_size": 4,
-    "network_def#hidden_size": 16,
-    "network_def#mlp_dim": 16,
-    "network_def#num_heads": 2,
-}
 # From scratch, since the clean weights are those of a larger network.
 CROP = "$@deterministic_transforms + [@without_metadata, monai.transforms.CenterSpatialCropd(['image', 'label'], 32)]"
 TINY = {
-    **TINY_NETWORK,
+    **tiny_network("unetr"),
     "clean_checkpoint": None,
     "roi_size": [32, 32, 32],
     "training_data": "$monai.data.load_decathlon_datalist(@datalist_file, True, 'training')[:2]",
@@ -112,14 +106,6 @@ def test_published_hyperparameters(dataset, network, made_up_data):
     assert made.parser.get_parsed_content("clean_checkpoint").endswith(f"{network}_inference/models/{dataset}/model.pt")
 
 
-TINY_UNETRPP = {
-    "network_def#dims": [8, 16, 32, 64],
-    "network_def#depths": 1,
-    "network_def#decoder_depth": 1,
-    "network_def#proj_sizes": 4,
-    "network_def#decoder_proj_size": 4,
-    "network_def#feature_size": 4,
-}
 ROI_SIZE = {"unetr": [32, 32, 16], "unetrpp": [16, 32, 32]}
 
 
@@ -128,7 +114,7 @@ ROI_SIZE = {"unetr": [32, 32, 16], "unetrpp": [16, 32, 32]}
 def test_public_data_is_trained_on_and_attacked(dataset, network, made_up_data, tmp_path):
     overlays = [f"../../{network}_inference/configs/{dataset}.json", f"{dataset}.json"]
     shared = {
-        **(TINY_NETWORK if network == "unetr" else TINY_UNETRPP),
+        **tiny_network(network),
         "roi_size": ROI_SIZE[network],
         "clean_checkpoint": None,
         "dataset_dir": str(made_up_data / dataset),
