@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import random
 from typing import cast
 
 import ignite.distributed as idist
 import numpy as np
-import torch
 from ignite.engine import Engine, Events
+from ignite.utils import manual_seed
 from monai.data.utils import set_rnd
 from torch.utils.data import DataLoader
 
@@ -57,9 +56,7 @@ class EpochSeedHandler:
         """
         entropy = (self.seed, engine.state.epoch, idist.get_rank())
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
+        manual_seed(seed)
         # Without workers, random transforms live in this process and keep generators of their own.
         loader = cast(DataLoader, engine.state.dataloader)
         set_rnd(getattr(loader, "dataset", None), seed=seed)
