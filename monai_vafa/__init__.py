@@ -10,15 +10,18 @@ from types import ModuleType
 
 __all__ = [
     "attacks",
-    "bundle",
     "data",
-    "engines",
+    "evaluation",
     "frequency",
     "handlers",
     "losses",
     "metrics",
     "networks",
+    "outputs",
+    "paper",
     "report",
+    "results",
+    "target",
     "transforms",
 ]
 

@@ -30,7 +30,7 @@ def main() -> None:
         warnings.filterwarnings("ignore", message="parsing config_file")
         warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
         for name in _GO_ON:
-            logging.getLogger(f"monai_vafa.engines.{name}").addFilter(_without_traceback)
+            logging.getLogger(f"monai_vafa.evaluation.{name}").addFilter(_without_traceback)
     made = {name: getattr(commands, name) for name in commands.__all__}
     try:
         fire.Fire(made, command=words, name="monai_vafa")

@@ -17,12 +17,12 @@ import monai.bundle
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
-from monai_vafa.bundle import find_bundle
-from monai_vafa.bundle.scripts import own_modules, scripts_of
-from monai_vafa.bundle.source import announce
-from monai_vafa.bundle.training import read_training
 from monai_vafa.metrics import fetch_trunk
 from monai_vafa.networks import convert_checkpoint
+from monai_vafa.target import find_bundle
+from monai_vafa.target.scripts import own_modules, scripts_of
+from monai_vafa.target.source import announce
+from monai_vafa.target.training import read_training
 
 __all__ = ["attack", "benchmark", "convert", "fetch_lpips_trunk", "harden"]
 

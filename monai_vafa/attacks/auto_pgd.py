@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 
 from monai_vafa.losses import MaskedCrossEntropyLoss
-from monai_vafa.losses.activation import voxel_answers
+from monai_vafa.losses.answers import voxel_answers
 
 from .base import AttackResult, check_flag
 from .iterative import IterativeAttack, where_active

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
-from monai_vafa.losses.activation import check_activation
+from monai_vafa.outputs import check_activation
 
 from .default_loss import dice_ce_loss
 from .frozen import frozen

@@ -4,41 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import torch
 
-from monai_vafa.losses.activation import check_class_channels, classes_exclude, predicted_labels
+from monai_vafa.outputs import as_logits, check_class_channels, classes_exclude, predicted_labels
 
-__all__ = ["Objective", "as_logits"]
+__all__ = ["Objective"]
 
 # Gradients of a mean over millions of voxels underflow in float16; only their direction counts.
 _FLOAT16_SCALE = 2.0**14
-
-
-def as_logits(output: Any) -> torch.Tensor:
-    """
-    The full-resolution logits of whatever a segmentation network returns.
-
-    Args:
-        output: a tensor; a list or tuple, whose first entry is the full resolution (deep supervision); or a dict
-            with the key ``"pred"``, ``"logits"`` or ``"out"``, or with one entry only.
-
-    Raises:
-        TypeError: When there is no telling which part the logits are.
-    """
-    if isinstance(output, torch.Tensor):
-        return output
-    if isinstance(output, Mapping):
-        named = [key for key in ("pred", "logits", "out") if key in output]
-        if named or len(output) == 1:
-            return as_logits(output[(named or list(output))[0]])
-        raise TypeError(f"the network returns a dict with keys {sorted(map(str, output))}; name its logits 'pred'.")
-    if isinstance(output, Sequence) and len(output) > 0:
-        return as_logits(output[0])
-    raise TypeError(f"the network must return logits (tensor, list or dict of tensors), got {type(output).__name__}.")
 
 
 class Objective:

@@ -11,7 +11,7 @@ from typing import Any
 from monai.config import NdarrayOrTensor
 from monai.transforms import MapLabelValue, Transform
 
-from monai_vafa.losses.activation import check_activation
+from monai_vafa.outputs import check_activation
 
 __all__ = ["EraseClass", "SwapClasses"]
 

@@ -13,8 +13,8 @@ from monai.engines import IterationEvents, SupervisedTrainer
 from monai.utils import CommonKeys, convert_to_dst_type
 
 from monai_vafa.attacks import Attack, VolumetricFrequencyAttack
-from monai_vafa.attacks.objective import as_logits
 from monai_vafa.losses import FrequencyConsistencyLoss
+from monai_vafa.outputs import as_logits
 
 from .batch import PreparedBatch, attack_of_iteration, check_attack, inner_network, same_image
 

@@ -15,7 +15,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch.nn.modules.loss import _Loss
 
-from .activation import Answers, check_activation, voxel_answers
+from monai_vafa.outputs import check_activation
+
+from .answers import Answers, voxel_answers
 
 __all__ = ["CosPGDLoss", "JensenShannonLoss", "MaskedCrossEntropyLoss", "SegPGDLoss"]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_vafa.files import number, read_json, read_rows
+from monai_vafa.results.files import number, read_json, read_rows
 
 __all__ = ["CLEAN", "CONTROLS", "Benchmark", "mean"]
 

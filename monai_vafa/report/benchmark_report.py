@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from monai_vafa.files import write_json, write_rows, write_text
+from monai_vafa.results.files import write_json, write_rows, write_text
 
 from .benchmark import CLEAN, Benchmark
 from .benchmark_page import benchmark_page
@@ -18,9 +18,6 @@ from .curves import equal_visibility_figure
 from .equal_visibility import POINT_COLUMNS, curve_points, equal_visibility_rows, equal_visibility_tables
 from .evidence import Line
 from .figures import case_figures
-from .hardening import change_table, hardening_table
-from .hardening_figure import hardening_figure
-from .paper import budget_table, sweep_tables
 from .table import COLUMNS, UNITS, Table, class_table, damage_table, table_text
 from .transfer import transfer_tables
 from .worst_case import worst_case_means, worst_case_rows
@@ -53,6 +50,9 @@ def write_benchmark_report(folder: str | os.PathLike) -> None:
         FileNotFoundError: When there is no ``benchmark.json``.
         ValueError: When a role of the checklist or a group of worst cases names an unknown row.
     """
+    from monai_vafa.paper.hardening import change_table, hardening_table
+    from monai_vafa.paper.tables import budget_table, sweep_tables
+
     benchmark = Benchmark(folder)
     check_roles(benchmark.checklist or {}, benchmark.rows)
     root, models = benchmark.folder, benchmark.models

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monai_vafa.files import read_rows
+from monai_vafa.results.files import read_rows
 
 from .benchmark import Benchmark
 from .evidence import NOT_APPLICABLE, Evidence, Line, MissingEvidence, verdict

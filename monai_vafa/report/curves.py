@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_vafa.files import write_file
+from monai_vafa.results.files import write_file
 
 from .benchmark import CONTROLS
 from .equal_visibility import MEASURES

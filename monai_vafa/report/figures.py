@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 from tqdm.auto import tqdm
 
-from monai_vafa.files import write_file
+from monai_vafa.results.files import write_file
 
 __all__ = ["case_figure", "case_figures", "figure_rows"]
 

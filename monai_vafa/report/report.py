@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_vafa.files import read_json, write_text
+from monai_vafa.results.files import read_json, write_text
 
 from .figures import case_figures
 from .page import bullets, definitions, document, heading, image, paragraph, tables_html

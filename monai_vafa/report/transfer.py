@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monai_vafa.files import number
+from monai_vafa.results.files import number
 
 from .benchmark import CLEAN, Benchmark, mean
 from .table import Table, cell

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monai_vafa.files import number
+from monai_vafa.results.files import number
 
 from .benchmark import Benchmark, mean
 from .table import COLUMNS

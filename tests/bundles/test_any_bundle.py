@@ -15,11 +15,10 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from monai_vafa.attacks import SliceFrequencyAttack, VolumetricFrequencyAttack
-from monai_vafa.attacks.objective import as_logits
-from monai_vafa.bundle import open_target
-from monai_vafa.losses.activation import predicted_labels
 from monai_vafa.metrics import TrunkUnavailable
-from tests.bundle import zoo
+from monai_vafa.outputs import as_logits, predicted_labels
+from monai_vafa.target import open_target
+from tests.target import zoo
 
 from .runs import BUNDLES
 

@@ -17,9 +17,9 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
-from monai_vafa.attacks.objective import as_logits
-from monai_vafa.bundle import open_target
-from tests.bundle import zoo
+from monai_vafa.outputs import as_logits
+from monai_vafa.target import open_target
+from tests.target import zoo
 
 from .runs import BUNDLES
 

@@ -10,7 +10,7 @@ import shutil
 import pytest
 import torch
 
-from monai_vafa.files import read_json
+from monai_vafa.results.files import read_json
 
 from .runs import BUNDLES, tiny_network, workflow
 

@@ -11,8 +11,8 @@ import sys
 import pytest
 import torch
 
-from monai_vafa.files import read_json
 from monai_vafa.handlers import AttackHandler, VAFTHandler
+from monai_vafa.results.files import read_json
 
 from .runs import BUNDLES, run, tiny_network, workflow
 

@@ -30,4 +30,4 @@ def run(monkeypatch):
 
     yield call
     for name in ("evaluation", "benchmark", "transfer"):
-        logging.getLogger(f"monai_vafa.engines.{name}").filters.clear()
+        logging.getLogger(f"monai_vafa.evaluation.{name}").filters.clear()

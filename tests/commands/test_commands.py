@@ -13,9 +13,9 @@ import torch
 
 from monai_vafa import __main__ as command_line
 from monai_vafa import commands
-from monai_vafa.bundle import open_target
-from tests.bundle import zoo
-from tests.bundle.zoo import configs
+from monai_vafa.target import open_target
+from tests.target import zoo
+from tests.target.zoo import configs
 
 from .runs import HARDEN, QUICK, content, rows, shell
 

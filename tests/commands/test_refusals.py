@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.bundle import zoo
+from tests.target import zoo
 
 from .runs import HARDEN, QUICK, rows, shell
 

@@ -14,9 +14,9 @@ from monai.inferers import SimpleInferer
 from monai.losses import DiceLoss
 
 from monai_vafa.attacks import VolumetricFrequencyAttack
-from monai_vafa.attacks.objective import as_logits
 from monai_vafa.handlers import VAFTHandler
 from monai_vafa.losses import FrequencyConsistencyLoss
+from monai_vafa.outputs import as_logits
 
 TERMS = ["loss_clean", "loss_adversarial", "loss_frequency"]
 

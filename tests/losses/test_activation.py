@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_vafa.losses.activation import check_activation, check_class_channels, predicted_labels, voxel_answers
+from monai_vafa.losses.answers import voxel_answers
+from monai_vafa.outputs import check_activation, check_class_channels, predicted_labels
 
 
 def logits_of(*values):

@@ -12,12 +12,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from monai_vafa.paper.hardening import change_table, hardening_table
+from monai_vafa.paper.hardening_figure import hardening_figure
+from monai_vafa.paper.published import TABLE_1, TABLE_2
+from monai_vafa.paper.tables import budget_table, sweep_tables
 from monai_vafa.report import write_benchmark_report
 from monai_vafa.report.benchmark import Benchmark
-from monai_vafa.report.hardening import change_table, hardening_table
-from monai_vafa.report.hardening_figure import hardening_figure
-from monai_vafa.report.paper import budget_table, sweep_tables
-from monai_vafa.report.published import TABLE_1, TABLE_2
 from monai_vafa.report.table import table_text
 
 from .results import CLEAN, attacked, table_row, write_benchmark, write_volumes

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from monai_vafa.paper.published import SWEEPS, TABLE_1
+from monai_vafa.paper.tables import budget_table, sweep_tables
 from monai_vafa.report.benchmark import Benchmark
-from monai_vafa.report.paper import budget_table, sweep_tables
-from monai_vafa.report.published import SWEEPS, TABLE_1
 from monai_vafa.report.table import table_text
 
 from .results import BASE, BUDGETS, CLEAN, ROWS, attacked, table_row, write_benchmark

@@ -1,0 +1,115 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a network's logits mean: classes that exclude each other (softmax), or each class by itself (sigmoid)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+__all__ = [
+    "as_logits",
+    "check_activation",
+    "check_channels",
+    "check_class_channels",
+    "classes_exclude",
+    "predicted_labels",
+]
+
+_ACTIVATIONS = ("softmax", "sigmoid")
+
+
+def as_logits(output: Any) -> torch.Tensor:
+    """
+    The full-resolution logits of whatever a segmentation network returns.
+
+    Args:
+        output: a tensor; a list or tuple, whose first entry is the full resolution (deep supervision); or a dict
+            with the key ``"pred"``, ``"logits"`` or ``"out"``, or with one entry only.
+
+    Raises:
+        TypeError: When there is no telling which part the logits are.
+    """
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, Mapping):
+        named = [key for key in ("pred", "logits", "out") if key in output]
+        if named or len(output) == 1:
+            return as_logits(output[(named or list(output))[0]])
+        raise TypeError(f"the network returns a dict with keys {sorted(map(str, output))}; name its logits 'pred'.")
+    if isinstance(output, Sequence) and len(output) > 0:
+        return as_logits(output[0])
+    raise TypeError(f"the network must return logits (tensor, list or dict of tensors), got {type(output).__name__}.")
+
+
+def check_activation(activation: str) -> str:
+    """
+    Refuse an activation that is not known here.
+
+    Args:
+        activation: ``"softmax"`` or ``"sigmoid"``.
+
+    Raises:
+        ValueError: When it is neither.
+    """
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"activation={activation!r} must be 'softmax' (one class a voxel) or 'sigmoid' (any number).")
+    return activation
+
+
+def classes_exclude(logits: torch.Tensor, activation: str) -> bool:
+    """
+    Whether a voxel has exactly one class, so that the largest logit wins; a single channel is a class by itself.
+
+    Args:
+        logits: ``(B, classes, *spatial)``.
+        activation: ``"softmax"`` or ``"sigmoid"``.
+    """
+    return activation == "softmax" and logits.shape[1] > 1
+
+
+def predicted_labels(logits: torch.Tensor, activation: str = "softmax") -> torch.Tensor:
+    """
+    What a network says of each voxel.
+
+    Args:
+        logits: ``(B, classes, *spatial)``.
+        activation: ``"softmax"`` or ``"sigmoid"``.
+
+    Returns:
+        int64. Softmax: class map ``(B, 1, *spatial)``, the largest channel. Sigmoid, or a single channel: 0 and 1,
+        like ``logits``, 1 where these are positive (a probability above one half).
+    """
+    return logits.argmax(dim=1, keepdim=True) if classes_exclude(logits, activation) else (logits > 0).long()
+
+
+def check_class_channels(label: torch.Tensor, num_classes: int) -> None:
+    """
+    Refuse a label that can't be compared with a network of sigmoid outputs.
+
+    Args:
+        label: what shall be ``(B, num_classes, *spatial)``, 0 and 1.
+        num_classes: number of classes that the network knows.
+
+    Raises:
+        ValueError: When the channels are not one per class, or hold other values.
+    """
+    check_channels(label, num_classes)
+    impossible = label[(label != 0) & (label != 1)]
+    if len(impossible):
+        raise ValueError(
+            f"label holds {float(impossible[0]):g}, but with activation='sigmoid' each class has a channel of 0 and 1."
+        )
+
+
+def check_channels(label: torch.Tensor, num_classes: int) -> None:
+    """Refuse a label without one channel per class."""
+    if label.shape[1] != num_classes:
+        given = f"{label.shape[1]} channels" if label.shape[1] != 1 else "1 channel (a class map?)"
+        raise ValueError(
+            f"label has {given}, but activation='sigmoid' takes (B, {num_classes}, *spatial), a channel of 0 and 1 for "
+            "each class, such as monai.transforms.ConvertToMultiChannelBasedOnBratsClassesd makes of a class map; "
+            "for classes that exclude each other give activation='softmax'."
+        )

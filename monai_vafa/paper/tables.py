@@ -1,0 +1,96 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Tables in the layout of the paper, with its numbers beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from monai_vafa.report.benchmark import CLEAN, Benchmark
+from monai_vafa.report.table import Table, cell
+
+from .published import CONDITIONS, SWEEPS, TABLE_1, Scores
+
+__all__ = ["budget_table", "sweep_tables"]
+
+_COLUMNS = ("dsc", "hd95", "lpips")
+_HEADERS = ("DSC", "HD95", "100(1-LPIPS)")
+_PAIRS = {"eps": (4, 8), "sigma": (4, 8), "q_max": (20, 30)}
+
+
+def budget_table(benchmark: Benchmark) -> Table:
+    """
+    Table 1 of the paper: each model and attack at two budgets, ``DSC a / b``.
+
+    The budgets are the paper's: eps or sigma 4 and 8, q_max 20 and 30. An attack that has neither stands with its
+    base row alone.
+
+    Args:
+        benchmark: what was read.
+    """
+    beside = benchmark.published == "synapse"
+    rows = [["", "", "budget", *_HEADERS, *(f"published {name}" for name in _HEADERS if beside)]]
+    for model in benchmark.models:
+        means = benchmark.means(model)
+        for attack in means:
+            budget = None if attack == CLEAN else benchmark.budget(attack)
+            points = benchmark.sweep(attack, budget) if budget else []
+            pair = _PAIRS.get(budget or "", ())
+            wanted = [p for p in points if p[0] in pair] or [p for p in points if p[1] == attack] or [(None, attack)]
+            ours = [[cell(c, benchmark.value(model, row, c)) for c in _COLUMNS] for _, row in wanted]
+            known = TABLE_1.get(_network(benchmark, model), {}).get(attack, {})
+            theirs = [_published(known, value, 1) for value, _ in wanted]
+            label = f"{budget} {' / '.join(_plain(value) for value, _ in wanted)}" if points else "-"
+            rows.append([model, attack, label, *_joined(ours), *(_joined(theirs) if beside else [])])
+    return Table("Budgets of the paper", rows, [CONDITIONS["table 1"]] if beside else [], labels=3)
+
+
+def sweep_tables(benchmark: Benchmark) -> list[Table]:
+    """
+    DSC and 100(1-LPIPS) for each value of q_max, steps and block size, for attacks with several of them.
+
+    Args:
+        benchmark: what was read.
+    """
+    tables = []
+    models = [model for model in benchmark.models if benchmark.means(model)]
+    for attack in benchmark.attacks:
+        for parameter, known in SWEEPS.items():
+            points = benchmark.sweep(attack, parameter)
+            if len(points) < 2:
+                continue
+            comparable = benchmark.published == "synapse" and attack == "vafa"
+            beside = [m for m in models if comparable and _network(benchmark, m) == "unetr"]
+            header, rows = [parameter], [[_plain(value)] for value, _ in points]
+            for model in models:
+                header += [f"{model} DSC", f"{model} 100(1-LPIPS)"]
+                for line, (_, row) in zip(rows, points, strict=True):
+                    line += [cell(c, benchmark.value(model, row, c)) for c in ("dsc", "lpips")]
+                if model in beside:
+                    header += ["published DSC", "published 100(1-LPIPS)"]
+                    for line, (value, _) in zip(rows, points, strict=True):
+                        line += _published(known, value, 2)[::2]
+            tables.append(Table(f"{attack}: {parameter}", [header, *rows], [CONDITIONS[parameter]] if beside else []))
+    return tables
+
+
+def _network(benchmark: Benchmark, model: str) -> str:
+    """The network as which a model may have published numbers here; none if it was hardened."""
+    network, trained_against = benchmark.hardened.get(model, (model, CLEAN))
+    return network if trained_against == CLEAN else ""
+
+
+def _published(known: Mapping[Any, Scores], value: Any, digits: int) -> list[str]:
+    scores = next((scores for budget, scores in known.items() if budget == value), (None, None, None))
+    return ["-" if score is None else f"{score:.{digits}f}" for score in scores]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _joined(points: list[list[str]]) -> list[str]:
+    """``a / b`` for each column; one dash where there is nothing at all."""
+    columns = zip(*points, strict=True)
+    return ["-" if set(column) == {"-"} else " / ".join(column) for column in columns]

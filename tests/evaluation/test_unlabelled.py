@@ -1,0 +1,55 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Images without labels: the model's own answer to the clean image stands in."""
+
+from __future__ import annotations
+
+import csv
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.data import Dataset
+from monai.transforms import Compose, LoadImaged, ScaleIntensityRanged
+
+from monai_vafa.attacks import GaussianNoise
+from monai_vafa.results.files import read_json
+
+from .conftest import HIGH, LOW
+
+
+@pytest.fixture
+def unlabelled(datalist, evaluation):
+    transform = Compose(
+        [LoadImaged("image", ensure_channel_first=True), ScaleIntensityRanged("image", LOW, HIGH, 0.0, 1.0, clip=True)]
+    )
+    attacks = {"gn": GaussianNoise(sigma=64)}
+    made = evaluation(dataset=Dataset([{"image": item["image"]} for item in datalist[:1]], transform), attacks=attacks)
+    made.run()
+    made.raise_if_failed()
+    return made
+
+
+def test_the_clean_answer_is_the_reference(unlabelled, tmp_path):
+    with open(tmp_path / "out" / "cases.csv", newline="") as file:
+        dsc = {row["attack"]: float(row["dsc"]) for row in csv.DictReader(file)}
+    assert dsc["clean"] == 1
+    assert dsc["gn"] < 1
+    stored = [
+        np.asarray(nib.load(tmp_path / "out" / "predictions" / f"case0_{name}.nii.gz").dataobj)
+        for name in ("label", "clean")
+    ]
+    assert np.array_equal(*stored)
+
+
+def test_the_report_says_so(unlabelled, tmp_path):
+    description = read_json(tmp_path / "out" / "summary.json")["description"]
+    assert description.startswith("noise Without labels (1 of 1 cases)")
+
+
+def test_other_images_are_compared_with_the_clean_answer_too(unlabelled, tmp_path):
+    """As transfer does, which must not compare an answer with itself."""
+    score = unlabelled.score_image("case0", tmp_path / "out" / "adversarial" / "case0_gn.nii.gz")
+    with open(tmp_path / "out" / "cases.csv", newline="") as file:
+        [gn] = [float(row["dsc"]) for row in csv.DictReader(file) if row["attack"] == "gn"]
+    assert score["dsc"] == pytest.approx(gn, abs=1e-3)

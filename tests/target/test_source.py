@@ -1,0 +1,75 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from monai_vafa.target import find_bundle, open_target, source
+
+from . import zoo
+
+
+@pytest.fixture
+def hosting(tmp_path, monkeypatch):
+    """A model zoo with one bundle in it, in place of the network; gives what was asked of it."""
+    bundle = zoo.softmax(tmp_path / "hosting")
+    asked = []
+
+    def download(name, bundle_dir, **words):
+        asked.append({"name": name, **words})
+        if name != "softmax":
+            raise OSError("404")
+        shutil.copytree(bundle.folder, bundle_dir / name, dirs_exist_ok=True)
+
+    monkeypatch.setattr(source, "download", download)
+    return asked
+
+
+def test_names_are_downloaded_once(hosting, tmp_path):
+    for _ in range(2):
+        assert open_target("softmax", bundle_dir=tmp_path / "kept").folder == tmp_path / "kept" / "softmax"
+    assert hosting == [{"name": "softmax"}]
+    find_bundle("softmax", bundle_dir=tmp_path / "kept", version="0.1.0")
+    assert len(hosting) == 1
+    find_bundle("softmax", bundle_dir=tmp_path / "kept", version="0.2.0", source="github")
+    assert hosting[1] == {"name": "softmax", "version": "0.2.0", "source": "github"}
+
+
+def test_bundles_that_nobody_has_are_refused(hosting, tmp_path):
+    with pytest.raises(ValueError, match=r"'nosuch' is no folder here, and downloading it .*OSError: 404"):
+        find_bundle("nosuch", bundle_dir=tmp_path)
+    with pytest.raises(FileNotFoundError, match="no/such/folder"):
+        find_bundle("no/such/folder")
+    assert [each["name"] for each in hosting] == ["nosuch"]
+
+
+def test_folders_that_are_no_bundle_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"is no bundle: it has no configs/metadata\.json"):
+        open_target(tmp_path)
+
+
+def test_code_from_elsewhere_is_announced_before_it_runs(tmp_path, caplog, monkeypatch):
+    folder = zoo.own_scripts(tmp_path).folder
+    zoo.change(folder, "inference", network_def="$(_ for _ in ()).throw(OSError('ran'))")
+    with pytest.raises(ValueError, match="ran"):
+        open_target(folder)
+    [message] = [record.message for record in caplog.records if "its configs are code that runs" in record.message]
+    assert str(folder) in message
+    assert source.fingerprint(folder) in message
+    caplog.clear()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="ran"):
+        open_target(folder)
+    assert "its configs are code that runs" not in caplog.text
+
+
+@pytest.mark.parametrize("file", ["configs/inference.json", "scripts/parts.py"])
+def test_fingerprint_changes_with_what_runs(tmp_path, file):
+    folder = zoo.own_scripts(tmp_path).folder
+    before = source.fingerprint(folder)
+    (folder / "models" / "more.pt").touch()
+    assert source.fingerprint(folder) == before
+    (folder / file).write_text((folder / file).read_text() + "\n")
+    assert source.fingerprint(folder) != before

@@ -1,0 +1,181 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a target says of its bundle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+import torch
+from monai.inferers import SlidingWindowInferer
+from monai.losses import DiceCELoss
+from monai.transforms import LoadImage, SaveImaged
+from monai.utils import ensure_tuple
+
+from monai_vafa.target import open_target
+
+from . import zoo
+
+BLOBS = ["background", "liver", "tumour"]
+EXPECTED = {
+    "softmax": {"roi_size": (16, 12, 8), "sw_batch_size": 4, "class_names": BLOBS, "intensity_range": (0, 1)},
+    "sigmoid": {
+        "activation": "sigmoid",
+        "class_names": ["tumour core", "whole tumour", "enhancing tumour"],
+        "intensity_range": None,
+        "to_file_units": None,
+    },
+    "yaml_configs": {"roi_size": (16, 16, 16), "class_names": BLOBS, "intensity_range": (0, 1)},
+    # A transform of its own comes after the scaling, so nobody knows.
+    "own_scripts": {"roi_size": None, "sw_batch_size": 1, "intensity_range": None, "to_file_units": None},
+    "slices": {"roi_size": (16, 16, 1), "intensity_range": (0, 1), "to_file_units": None},
+    "pictures": {"roi_size": None, "class_names": ["background", "tool"], "intensity_range": (0, 1)},
+}
+
+
+def test_facts(bundle):
+    target = open_target(bundle.folder)
+    assert target.name == bundle.folder.name
+    assert target.folder == bundle.folder
+    assert target.image_key == "image"
+    assert target.label_key == "label"
+    assert target.activation == EXPECTED[target.name].get("activation", "softmax")
+    for field, value in EXPECTED[target.name].items():
+        assert getattr(target, field) == value, field
+
+
+def test_network_is_ready(bundle):
+    target = open_target(bundle.folder, device="cpu")
+    assert not any(module.training for module in target.network.modules())
+    assert {parameter.device for parameter in target.network.parameters()} == {target.device}
+    content = torch.load(target.checkpoint, weights_only=True)
+    state = content.get("net", content)
+    own = {name.removeprefix("network."): value for name, value in target.network.state_dict().items()}
+    assert own.keys() == state.keys()
+    assert all(torch.equal(own[name], value) for name, value in state.items())
+
+
+def test_nothing_is_written(bundle, elsewhere):
+    before = sorted(bundle.folder.rglob("*"))
+    target = open_target(bundle.folder, overrides=bundle.overrides)
+    data = target.preprocessing({"image": target.items[0]["image"]})
+    with torch.no_grad():
+        output = target.inferer(data["image"][None], target.network)
+    pred = [each[0] for each in output] if isinstance(output, list) else output[0]
+    target.postprocessing({**data, "pred": pred})
+    assert not any(isinstance(each, SaveImaged) for each in target.postprocessing.transforms)
+    assert [path for path in sorted(bundle.folder.rglob("*")) if "__pycache__" not in path.parts] == [
+        path for path in before if "__pycache__" not in path.parts
+    ]
+    assert os.listdir(elsewhere) == []
+
+
+def test_intensities_go_back_to_the_units_of_the_file(tiny_zoo):
+    bundle = tiny_zoo["softmax"]
+    target = open_target(bundle.folder, overrides=bundle.overrides)
+    image = target.preprocessing(target.items[0])["image"]
+    unscaled = target.preprocessing.transform.transforms[:-1]
+    original = {"image": target.items[0]["image"]}
+    for transform in unscaled:
+        original = transform(original)
+    assert torch.allclose(target.to_file_units(image), original["image"].clamp(-57, 164), atol=1e-3)
+
+
+def test_training_configs_give_the_loss_and_the_validations_parts(tiny_zoo):
+    bundle = tiny_zoo["softmax"]
+    assert open_target(bundle.folder).loss is None
+    target = open_target(bundle.folder, workflow="train", overrides=bundle.overrides)
+    assert isinstance(target.loss, DiceCELoss)
+    assert isinstance(target.inferer, SlidingWindowInferer)
+    assert [item["label"] for item in target.items] == [
+        str(bundle.data / "labelsTr" / f"case{n}.nii.gz") for n in (2, 3)
+    ]
+
+
+def test_items_are_the_cases_that_the_config_names(bundle):
+    target = open_target(bundle.folder, overrides=bundle.overrides)
+    files = [path for item in target.items for path in ensure_tuple(item["image"])]
+    assert len(files) > 0
+    assert all(LoadImage()(path).numel() > 0 for path in files)
+
+
+def test_items_of_somebody_elses_machine_are_none(bundle):
+    if bundle.folder.name != "sigmoid":
+        assert open_target(bundle.folder).items is None
+
+
+def test_items_that_can_not_be_read_are_none_and_say_why(tiny_zoo, caplog):
+    target = open_target(tiny_zoo["sigmoid"].folder, overrides={"data_list_file_path": "/no/such/list.json"})
+    assert target.items is None
+    assert "/no/such/list.json" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("post", "loss", "classes", "activation"),
+    [
+        ([{"_target_": "Activationsd", "keys": "pred", "softmax": False, "sigmoid": True}], "softmax", 3, "sigmoid"),
+        ([{"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.5}], "softmax", 3, "sigmoid"),
+        ([{"_target_": "AsDiscreted", "keys": "pred", "argmax": True}], "sigmoid", 3, "softmax"),
+        ([{"_target_": "AsDiscreted", "keys": ["label", "pred"], "argmax": [True, False]}], "sigmoid", 3, "sigmoid"),
+        ([], "sigmoid", 3, "sigmoid"),
+        ([], "softmax", 3, "softmax"),
+        ([], None, 3, "softmax"),
+        ([], None, 1, "sigmoid"),
+    ],
+)
+def test_activation_is_told_by_postprocessing_then_loss_then_metadata(tmp_path, post, loss, classes, activation):
+    folder = zoo.softmax(tmp_path).folder
+    zoo.change(
+        folder,
+        "inference",
+        postprocessing={"_target_": "Compose", "transforms": post},
+        loss=loss and {"_target_": "DiceLoss", loss: True},
+        network_def={**zoo.unet(classes=classes)},
+    )
+    zoo.change_output(folder, num_channels=classes, channel_def={str(n): BLOBS[n] for n in range(classes)})
+    zoo.write_weights(folder)
+    assert open_target(folder).activation == activation
+
+
+def test_activation_can_be_told(tiny_zoo):
+    bundle = tiny_zoo["softmax"]
+    target = open_target(bundle.folder, activation="sigmoid")
+    assert target.activation == "sigmoid"
+    assert target.preprocessing(target.cases(bundle.data)[0])["label"].shape[0] == 3
+    with pytest.raises(ValueError, match="activation='tanh'"):
+        open_target(bundle.folder, activation="tanh")
+
+
+def test_values_beyond_one_are_numbers_of_classes(tmp_path):
+    folder = zoo.softmax(tmp_path).folder
+    zoo.change(folder, "inference", postprocessing={"_target_": "Compose", "transforms": []})
+    zoo.change_output(folder, channel_def={"0": "outside", "1": "liver", "2": "tumour"}, value_range=[0, 2])
+    assert open_target(folder, workflow="inference").activation == "softmax"
+    zoo.change_output(folder, value_range=[0, 1])
+    assert open_target(folder, workflow="inference").activation == "sigmoid"
+
+
+def test_a_channel_alone_is_named_after_its_foreground(tmp_path):
+    folder = zoo.softmax(tmp_path).folder
+    zoo.change(folder, "inference", network_def=zoo.unet(classes=1))
+    zoo.change_output(folder, num_channels=1, channel_def={"0": "background", "1": "liver"})
+    zoo.write_weights(folder)
+    assert open_target(folder).class_names == ["liver"]
+
+
+def test_a_folder_may_be_moved(tmp_path):
+    bundle = zoo.softmax(tmp_path)
+    moved = shutil.move(bundle.folder, tmp_path / "moved")
+    assert open_target(moved).checkpoint == moved / "models" / "model.pt"
+
+
+def test_devices_that_a_config_names_outright_are_replaced(tmp_path):
+    folder = zoo.softmax(tmp_path).folder
+    inferer = {**zoo.sliding_window([16, 12, 8]), "device": "$torch.device('cuda:0')", "sw_device": "cuda"}
+    zoo.change(folder, "inference", device="cuda:0", inferer=inferer)
+    target = open_target(folder, device="cpu")
+    assert target.inferer.device == torch.device("cpu")
+    assert target.inferer.sw_device == "cpu"
+    assert target.workflow.parser.get_parsed_content("device") == torch.device("cpu")
