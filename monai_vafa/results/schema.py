@@ -1,0 +1,169 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the result files hold: the evaluation writes them with this, the report reads them with this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+__all__ = [
+    "BENCHMARK",
+    "CASES",
+    "CASE_KEYS",
+    "CLEAN",
+    "COLUMNS",
+    "LABEL",
+    "METRICS",
+    "METRIC_KEYS",
+    "RUN_FILES",
+    "SUMMARY",
+    "TRANSFER",
+    "TRANSFER_KEYS",
+    "UNITS",
+    "AttackFacts",
+    "BenchmarkFile",
+    "Column",
+    "Row",
+    "Summary",
+    "volume_name",
+]
+
+CLEAN = "clean"  # row of the image that nobody attacked
+LABEL = "label"  # in place of a row's name, in the name of the reference volume
+
+SUMMARY, CASES, METRICS = "summary.json", "cases.csv", "metrics.csv"
+CASE_KEYS = ("case", "attack")
+METRIC_KEYS = ("case", "attack", "class")
+BENCHMARK, TRANSFER = "benchmark.json", "transfer.csv"
+TRANSFER_KEYS = ("case", "source", "target", "attack")
+
+RUN_FILES = {
+    CASES: "a row per case and attack: means over classes, visibility, cost",
+    METRICS: "a row per case, attack and class",
+    SUMMARY: "means, threat models, every parameter, versions, hash of the checkpoint, failed cases",
+    "adversarial/": "attacked images in the units of the input files",
+    "predictions/": "class maps; of sigmoid outputs a channel of 0 and 1 per class; CASE_label.nii.gz is the reference",
+    "figures/": "a figure per case",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """
+    How a column of ``cases.csv`` is shown.
+
+    Args:
+        header: its name in tables.
+        digits: decimals.
+        scale: what the value is multiplied by before it is printed.
+        zero: what is subtracted from the value before that.
+        suffix: what follows the number.
+        higher_is_better: whether larger values mean a better segmentation or a less visible change.
+    """
+
+    header: str
+    digits: int
+    scale: float = 1.0
+    zero: float = 0.0
+    suffix: str = ""
+    higher_is_better: bool = True
+
+    def format(self, value: float) -> str:
+        """A value, in the units of the file, as it is printed."""
+        return f"{self.scale * (value - self.zero):.{self.digits}f}{self.suffix}"
+
+
+COLUMNS = {
+    "dsc": Column("DSC", 2, 100),
+    "dsc_foreground": Column("DSC fg", 2, 100),
+    "hd95": Column("HD95", 2, higher_is_better=False),
+    "hd95_foreground": Column("HD95 fg", 2, higher_is_better=False),
+    "nsd": Column("NSD", 2, 100),
+    "nsd_foreground": Column("NSD fg", 2, 100),
+    "lpips": Column("100(1-LPIPS)", 2, -100, 1, higher_is_better=False),
+    "ssim": Column("SSIM", 4),
+    "psnr": Column("PSNR", 1),
+    "linf": Column("L-inf", 1, higher_is_better=False),
+    "rmse": Column("RMSE", 2, higher_is_better=False),
+    "changed_voxel_rate": Column("changed", 1, 100, suffix=" %", higher_is_better=False),
+}
+UNITS = (
+    "DSC and NSD in percent, means over classes, background included; fg: without background. HD95 in voxels; "
+    "L-inf and RMSE in intensity levels (0-255 scale)."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    What a row of the results stands for.
+
+    Args:
+        attack: name of the base row.
+        parameter: the parameter in which this row differs from it; ``None`` for the base row itself.
+        value: value of that parameter.
+    """
+
+    attack: str
+    parameter: str | None = None
+    value: float | None = None
+
+
+# "class" is a keyword of Python.
+AttackFacts = TypedDict(
+    "AttackFacts",
+    {
+        "class": str,
+        "parameters": dict[str, Any],
+        "threat_model": str,
+        "control": bool,  # never asks the network
+        "budget": str | None,  # the parameter that bounds the change
+        "value": Any,  # the budget's value
+        "base": str,  # row of which this is a variation; the row itself where it is none
+    },
+)
+
+
+class Summary(TypedDict):
+    """Content of ``summary.json``."""
+
+    status: str  # "running", "complete" or "failed"
+    description: str
+    device: str
+    checkpoint: str | None
+    versions: dict[str, str]
+    class_names: list[str]
+    activation: str
+    unmeasured: list[str]  # visibility metrics that could not be measured here
+    cases: dict[str, str]  # name -> image file
+    failed: dict[str, str]  # name of a case -> error
+    means: dict[str, dict[str, Any]]  # row -> column -> mean over the cases; under "classes" the same of each class
+    attacks: dict[str, AttackFacts]
+    threat_models: dict[str, str]
+    parameters: dict[str, Any]  # all that the results depend on; a second run must have the same
+
+
+class BenchmarkFile(TypedDict):
+    """Content of ``benchmark.json``."""
+
+    status: str
+    description: str
+    models: list[str]
+    rows: dict[str, dict[str, Any]]  # fields of Row
+    worst_cases: dict[str, list[str]]  # name of a group -> base rows
+    checklist: dict[str, Any] | None  # role -> base row; "huge_budget" -> budget
+    published: str | None
+    hardened: dict[str, list[str]]  # model -> its network, and what it was trained against
+
+
+def volume_name(kind: str, case: str, row: str) -> str:
+    """
+    Path of a volume within the folder of a run.
+
+    Args:
+        kind: ``"adversarial"`` or ``"predictions"``.
+        case: name of the case.
+        row: name of the attack, :data:`CLEAN`, or :data:`LABEL` for the reference.
+    """
+    return f"{kind}/{case}_{row}.nii.gz"
