@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 import torch
 
 __all__ = [
+    "Activation",
     "as_logits",
     "check_activation",
     "check_channels",
@@ -18,7 +19,7 @@ __all__ = [
     "predicted_labels",
 ]
 
-_ACTIVATIONS = ("softmax", "sigmoid")
+Activation = Literal["softmax", "sigmoid"]
 
 
 def as_logits(output: Any) -> torch.Tensor:
@@ -44,19 +45,21 @@ def as_logits(output: Any) -> torch.Tensor:
     raise TypeError(f"the network must return logits (tensor, list or dict of tensors), got {type(output).__name__}.")
 
 
-def check_activation(activation: str) -> str:
+def check_activation(activation: str) -> Activation:
     """
-    Refuse an activation that is not known here.
+    Check the name of an activation.
 
     Args:
         activation: ``"softmax"`` or ``"sigmoid"``.
 
     Raises:
-        ValueError: When it is neither.
+        ValueError: If it is neither.
     """
-    if activation not in _ACTIVATIONS:
-        raise ValueError(f"activation={activation!r} must be 'softmax' (one class a voxel) or 'sigmoid' (any number).")
-    return activation
+    if activation not in get_args(Activation):
+        raise ValueError(
+            f"activation={activation!r} must be 'softmax' (one class per voxel) or 'sigmoid' (any number of classes)."
+        )
+    return cast(Activation, activation)
 
 
 def classes_exclude(logits: torch.Tensor, activation: str) -> bool:

@@ -11,6 +11,7 @@ from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
 from .iterative import IterativeAttack, Perturbation
 from .momentum import MomentumIterative
 from .perceptual import PerceptualFrequencyAttack
+from .roster import ROSTER, RosterEntry, entry_of, register
 from .segmentation import CosPGD, SegPGD
 from .square import SquareAttack
 from .targets import EraseClass, SwapClasses
@@ -19,6 +20,7 @@ from .voxel import BasicIterative, FastGradientSign, ProjectedGradientDescent
 from .windows import SlidingWindowAttack
 
 __all__ = [
+    "ROSTER",
     "Attack",
     "AttackResult",
     "AutoPGD",
@@ -35,10 +37,13 @@ __all__ = [
     "ProjectedGradientDescent",
     "QuantizeOnly",
     "RescaleOnly",
+    "RosterEntry",
     "SegPGD",
     "SliceFrequencyAttack",
     "SlidingWindowAttack",
     "SquareAttack",
     "SwapClasses",
     "VolumetricFrequencyAttack",
+    "entry_of",
+    "register",
 ]

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 
 from monai_vafa.losses import MaskedCrossEntropyLoss
-from monai_vafa.losses.answers import voxel_answers
+from monai_vafa.losses.voxelwise import VoxelAnswers
 
 from .base import AttackResult, check_flag
 from .iterative import IterativeAttack, where_active
@@ -51,6 +51,8 @@ class AutoPGD(IterativeAttack):
         ValueError: When a parameter is out of range, or masked cross entropy is to be targeted.
     """
 
+    budget = "eps"
+
     def __init__(
         self,
         *,
@@ -82,16 +84,10 @@ class AutoPGD(IterativeAttack):
         return [*larger, (self.eps, self.steps - sum(steps for _, steps in larger))]
 
     def _default_loss(self) -> MaskedCrossEntropyLoss:
-        return MaskedCrossEntropyLoss(activation=self.activation)
+        return MaskedCrossEntropyLoss()
 
     def _loss_at(self, step: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        return self._gradient_of_masked if isinstance(self.loss, MaskedCrossEntropyLoss) else self.loss
-
-    def _gradient_of_masked(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Cross entropy with the gradient of the masked one."""
-        masked = self.loss(logits, label)
-        all_voxels = voxel_answers(logits, label, self.activation).cross_entropy("mean")
-        return masked + (all_voxels - masked).detach()
+        return _JudgedByAllVoxels() if isinstance(self.loss, MaskedCrossEntropyLoss) else self.loss
 
     def _perturbation(self, image: torch.Tensor) -> _AutoPerturbation:
         radius, _ = self._stages()[0]
@@ -115,6 +111,15 @@ class AutoPGD(IterativeAttack):
             traces.append(cast(torch.Tensor, result.losses))
             used += cast(torch.Tensor, result.steps)
         return AttackResult(perturbation.variable, losses=torch.cat(traces), steps=used)
+
+
+class _JudgedByAllVoxels(MaskedCrossEntropyLoss):
+    """Cross entropy of all voxels with the gradient of the masked one."""
+
+    def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        masked = super().forward(logits, label)
+        all_voxels = VoxelAnswers(logits, label, self.activation or "softmax").cross_entropy("mean")
+        return masked + (all_voxels - masked).detach()
 
 
 class _AutoPerturbation(LinfPerturbation):

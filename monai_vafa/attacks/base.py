@@ -4,21 +4,26 @@
 
 from __future__ import annotations
 
+import math
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, isroutine, signature
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
+from monai_vafa.losses import DiceCrossEntropyLoss
 from monai_vafa.outputs import check_activation
 
-from .default_loss import dice_ce_loss
 from .frozen import frozen
 from .inputs import check_image_values, check_label, value_range
 from .objective import Objective
 
-__all__ = ["Attack", "AttackResult", "check_flag"]
+__all__ = ["Attack", "AttackResult", "check_flag", "constructor_parameters"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,48 @@ def check_flag(name: str, value: bool) -> bool:
     return value
 
 
+def constructor_parameters(obj: Any) -> dict[str, Any]:
+    """
+    What an object was made with, as plain data that JSON can hold.
+
+    Recorded are the parameters of its constructor that it keeps as attributes of the same name, as attacks, MONAI's
+    metrics and most other objects do. Parameters that are objects are recorded in the same way.
+
+    Args:
+        obj: an attack, a metric, a loss, or any other object.
+
+    Returns:
+        the name of its class under ``"class"``, then each parameter.
+    """
+    names = [
+        name
+        for cls in reversed(type(obj).__mro__)
+        if "__init__" in vars(cls)
+        for name, parameter in signature(vars(cls)["__init__"]).parameters.items()
+        if parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    ]
+    values = {name: _plain(getattr(obj, name)) for name in names if name != "self" and hasattr(obj, name)}
+    return {"class": type(obj).__name__, **values}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such numbers, and NaN would differ from itself
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if isinstance(value, (np.generic, np.ndarray, torch.Tensor)):
+        return _plain(value.tolist())
+    if isinstance(value, (torch.device, torch.dtype, np.dtype, os.PathLike)):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, type) or isroutine(value):
+        return value.__qualname__
+    return constructor_parameters(value)
+
+
 class Attack(ABC):
     """
     Base of all attacks on segmentation networks: built without a network, called with one.
@@ -80,6 +127,11 @@ class Attack(ABC):
             one of this package for another activation.
     """
 
+    control: ClassVar[bool] = False
+    """Whether it never asks the network, and so is no attack."""
+    budget: ClassVar[str | None] = None
+    """Name of the parameter that bounds the change, if one does."""
+
     def __init__(
         self,
         *,
@@ -97,15 +149,16 @@ class Attack(ABC):
             raise ValueError(f"amp={amp!r} must be 'bfloat16', 'float16' or None.")
         self.activation = check_activation(activation)
         self.targeted = check_flag("targeted", targeted)
-        self._class_maps_only = loss is None and activation == "softmax"
         self.loss = self._default_loss() if loss is None else loss
-        other = getattr(self.loss, "activation", None)
-        if isinstance(other, str) and other != activation:
-            raise ValueError(f"activation={activation!r}, but loss is made for {other!r}: give both the same.")
         self.intensity_range = None if intensity_range is None else tuple(float(v) for v in intensity_range)
         self.amp = amp
         self.seed = seed
         self.progress = progress
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the attack was made with, as plain data; ``None`` is replaced by what it stands for."""
+        return {name: value for name, value in constructor_parameters(self).items() if name != "class"}
 
     def __call__(
         self, network: torch.nn.Module, image: torch.Tensor, label: torch.Tensor | None = None
@@ -119,6 +172,7 @@ class Attack(ABC):
         image: torch.Tensor,
         label: torch.Tensor | None = None,
         *,
+        activation: str | None = None,
         intensity_range: Sequence[float] | None = None,
     ) -> AttackResult:
         """
@@ -130,6 +184,7 @@ class Attack(ABC):
             label: what the image shows, or with ``targeted=True`` what the network shall answer. Softmax: class map
                 ``(B, 1, *spatial)`` (whole numbers), or what else a ``loss`` of yours takes; sigmoid: 0 and 1,
                 ``(B, classes, *spatial)``. ``None``: the network's own prediction of the clean image stands in.
+            activation: stands in for the attack's own, for callers that know the network.
             intensity_range: stands in for the attack's own, for callers that know the range of a larger volume.
 
         Raises:
@@ -170,8 +225,7 @@ class Attack(ABC):
                 low=low,
                 width=width,
                 targeted=self.targeted,
-                activation=self.activation,
-                class_maps_only=self._class_maps_only,
+                activation=self.activation if activation is None else check_activation(activation),
                 amp=None if self.amp is None else getattr(torch, self.amp),
             )
             result = self._generate(objective, (plain - low) / width)
@@ -194,7 +248,7 @@ class Attack(ABC):
 
     def _default_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """The loss of attacks that are given none."""
-        return dice_ce_loss(self.activation)
+        return DiceCrossEntropyLoss()
 
     @property
     def threat_model(self) -> str:

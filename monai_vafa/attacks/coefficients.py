@@ -55,7 +55,7 @@ class SpectrumAttack(IterativeAttack):
         expand_bands(self.band_weights, (2, 2))
 
     def _default_loss(self) -> CosPGDLoss:
-        return CosPGDLoss(self.targeted, activation=self.activation)
+        return CosPGDLoss(self.targeted)
 
     @property
     @abstractmethod
@@ -77,6 +77,8 @@ class CoefficientAttack(SpectrumAttack):
     Raises:
         ValueError: When a parameter is out of range.
     """
+
+    budget = "eps"
 
     def __init__(self, *, eps: float = 4.0, **kwargs: Any) -> None:
         if eps <= 0:

@@ -23,6 +23,8 @@ __all__ = ["Control", "GaussianNoise", "QuantizeOnly", "RescaleOnly"]
 class Control(Attack):
     """A change that asks no network, so it has no loss, and what the network's logits mean is all the same to it."""
 
+    control = True
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(loss=_no_loss, **kwargs)
 
@@ -47,6 +49,8 @@ class QuantizeOnly(Control):
     Raises:
         ValueError: When ``q`` is not above 0.
     """
+
+    budget = "q"
 
     def __init__(self, *, q: float = 20.0, block_size: int | Sequence[int] = 32, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -88,6 +92,8 @@ class GaussianNoise(Control):
     Raises:
         ValueError: When ``sigma`` is not above 0 or the recipe is unknown.
     """
+
+    budget = "sigma"
 
     def __init__(self, *, sigma: float = 4.0, recipe: str = "tuned", **kwargs: Any) -> None:
         super().__init__(**kwargs)

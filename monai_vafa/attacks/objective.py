@@ -9,9 +9,12 @@ from functools import cached_property
 
 import torch
 
-from monai_vafa.outputs import as_logits, check_class_channels, classes_exclude, predicted_labels
+from monai_vafa.losses import SegmentationLoss
+from monai_vafa.outputs import Activation, as_logits, check_class_channels, classes_exclude, predicted_labels
 
 __all__ = ["Objective"]
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 # Gradients of a mean over millions of voxels underflow in float16; only their direction counts.
 _FLOAT16_SCALE = 2.0**14
@@ -30,29 +33,28 @@ class Objective:
         width: what 1 is above ``low``, likewise.
         targeted: whether ``label`` is what the network shall say, rather than what it shall not.
         activation: ``"softmax"`` or ``"sigmoid"``, see :class:`monai_vafa.attacks.Attack`.
-        class_maps_only: whether ``loss`` takes nothing but class maps of networks with a softmax.
         amp: autocast dtype of the forward pass, or ``None``.
     """
 
     def __init__(
         self,
         network: torch.nn.Module,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        loss: Loss,
         label: torch.Tensor | None,
         clean: torch.Tensor,
         *,
         low: torch.Tensor,
         width: torch.Tensor,
         targeted: bool = False,
-        activation: str = "softmax",
-        class_maps_only: bool = False,
+        activation: Activation = "softmax",
         amp: torch.dtype | None = None,
     ) -> None:
         self.network = network
-        self.loss = loss
         self.targeted = targeted
         self.activation = activation
-        self.class_maps_only = class_maps_only
+        self.loss = self._in_activation(loss)
+        # The package's own losses take nothing else.
+        self.class_maps_only = isinstance(loss, SegmentationLoss) and activation == "softmax"
         self.amp = amp
         self.gradient_scale = _FLOAT16_SCALE if amp == torch.float16 else 1.0
         self._label = label
@@ -77,9 +79,7 @@ class Objective:
             logits = as_logits(self.network(image))
         return logits.float()
 
-    def __call__(
-        self, image: torch.Tensor, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, image: torch.Tensor, loss: Loss | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Segmentation loss, with the sign that the attacker raises, and success of each volume.
 
@@ -100,12 +100,15 @@ class Objective:
             self._checked = True
         # A slice of a batch of one would cost a copy of all logits on the way back.
         alone = [logits] if len(logits) == 1 else logits.split(1)
-        loss = self.loss if loss is None else loss
+        loss = self.loss if loss is None else self._in_activation(loss)
         losses = torch.stack([loss(*pair).reshape(()) for pair in zip(alone, self.label.split(1), strict=True)])
         with torch.no_grad():
             hit = self._hit(logits)
             success = hit.flatten(1).all(1) if self.targeted else ~hit.flatten(1).any(1)
         return -losses if self.targeted else losses, success
+
+    def _in_activation(self, loss: Loss) -> Loss:
+        return loss.for_activation(self.activation) if isinstance(loss, SegmentationLoss) else loss
 
     def _hit(self, logits: torch.Tensor) -> torch.Tensor:
         """Where the network says what the label says; ties count as said."""

@@ -44,6 +44,8 @@ class PerceptualFrequencyAttack(SpectrumAttack):
         ValueError: When a parameter is out of range.
     """
 
+    budget = "rmse"
+
     def __init__(
         self,
         *,

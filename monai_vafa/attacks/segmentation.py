@@ -37,10 +37,10 @@ class SegPGD(ProjectedGradientDescent):
         super().__init__(**kwargs)
 
     def _default_loss(self) -> SegPGDLoss:
-        return SegPGDLoss(0.5, activation=self.activation)
+        return SegPGDLoss()
 
     def _loss_at(self, step: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        return SegPGDLoss(step / (2 * self.steps), activation=self.activation)
+        return SegPGDLoss(step / (2 * self.steps))
 
 
 class CosPGD(ProjectedGradientDescent):
@@ -63,7 +63,7 @@ class CosPGD(ProjectedGradientDescent):
         super().__init__(targeted=targeted, **kwargs)
 
     def _default_loss(self) -> CosPGDLoss:
-        return CosPGDLoss(self.targeted, activation=self.activation)
+        return CosPGDLoss(self.targeted)
 
 
 def _refuse(attack: ProjectedGradientDescent, given: dict[str, Any], names: tuple[str, ...]) -> None:

@@ -42,6 +42,8 @@ class SquareAttack(Attack):
         ValueError: When a parameter is out of range.
     """
 
+    budget = "eps"
+
     def __init__(
         self,
         *,

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from monai_vafa.frequency import block_sides, block_spectrum, quantize, spectrum_to_image
-from monai_vafa.losses import BlockSSIMLoss
+from monai_vafa.losses import BlockSSIMLoss, DiceCrossEntropyLoss, SoftDiceLoss
 
 from .base import Attack, check_flag
-from .default_loss import dice_ce_loss, dice_loss
 from .iterative import IterativeAttack, Perturbation, where_active
 from .slices import rescale_slices as stretch_slices
 
@@ -21,8 +20,8 @@ __all__ = ["SliceFrequencyAttack", "VolumetricFrequencyAttack"]
 
 # What the two recipes differ in. A q_init of None stands for q_max.
 _RECIPES: dict[str, dict[str, Any]] = {
-    "upstream": {"q_min": 5.0, "q_init": None, "loss": dice_ce_loss, "rescale_slices": True},
-    "algorithm1": {"q_min": 1.0, "q_init": 1.0, "loss": dice_loss, "rescale_slices": False},
+    "upstream": {"q_min": 5.0, "q_init": None, "loss": DiceCrossEntropyLoss, "rescale_slices": True},
+    "algorithm1": {"q_min": 1.0, "q_init": 1.0, "loss": SoftDiceLoss, "rescale_slices": False},
 }
 _SOFTNESS_AT_START = 0.1
 
@@ -63,6 +62,8 @@ class VolumetricFrequencyAttack(IterativeAttack):
     Raises:
         ValueError: When a parameter is out of range or the recipe unknown.
     """
+
+    budget = "q_max"
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class VolumetricFrequencyAttack(IterativeAttack):
         return f"{super().threat_model}; may change: {bound}{stretched}; no bound on L-inf"
 
     def _default_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        return _RECIPES[self.recipe]["loss"](self.activation)
+        return _RECIPES[self.recipe]["loss"]()
 
     def _sides(self, spatial_dims: int) -> tuple[int, ...]:
         """Sides of the blocks of an image with that many axes."""

@@ -51,6 +51,8 @@ class VoxelAttack(IterativeAttack):
         ValueError: When a parameter is out of range or the recipe is unknown.
     """
 
+    budget = "eps"
+
     def __init__(
         self,
         *,

@@ -50,7 +50,13 @@ class SlidingWindowAttack:
         self.progress = progress
 
     def __call__(
-        self, attack: Attack, network: torch.nn.Module, image: torch.Tensor, label: torch.Tensor | None = None
+        self,
+        attack: Attack,
+        network: torch.nn.Module,
+        image: torch.Tensor,
+        label: torch.Tensor | None = None,
+        *,
+        activation: str | None = None,
     ) -> torch.Tensor:
         """
         Attack a batch of volumes.
@@ -60,6 +66,7 @@ class SlidingWindowAttack:
             network: see :meth:`Attack.run`.
             image: ``(B, C, *spatial)``, any spatial size.
             label: ``(B, 1 or classes, *spatial)`` or ``None``, see :meth:`Attack.run`.
+            activation: stands in for the attack's own, for callers that know the network.
 
         Returns:
             adversarial volumes, like ``image`` in shape, type and units.
@@ -76,9 +83,8 @@ class SlidingWindowAttack:
         labels = None if label is None else convert_to_tensor(label, track_meta=False)
         adversarial = torch.empty_like(volume, dtype=torch.float32)
         for i in range(volume.shape[0]):
-            adversarial[i] = self._attack_one(
-                attack, network, volume[i : i + 1].float(), None if labels is None else labels[i : i + 1], roi_size
-            )
+            alone = None if labels is None else labels[i : i + 1]
+            adversarial[i] = self._attack_one(attack, network, volume[i : i + 1].float(), alone, roi_size, activation)
         return convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
 
     def _attack_one(
@@ -88,6 +94,7 @@ class SlidingWindowAttack:
         volume: torch.Tensor,
         label: torch.Tensor | None,
         roi_size: tuple[int, ...],
+        activation: str | None,
     ) -> torch.Tensor:
         # Windows of one volume share its range, not each its own.
         low, high = attack.intensity_range or (float(volume.min()), float(volume.max()))
@@ -107,6 +114,7 @@ class SlidingWindowAttack:
                     network,
                     torch.cat([padded[w] for w in batch]),
                     None if padded_label is None else torch.cat([padded_label[w] for w in batch]),
+                    activation=activation,
                     intensity_range=intensity_range,
                 ).adversarial
                 for window, result in zip(batch, attacked, strict=True):

@@ -5,14 +5,18 @@
 from __future__ import annotations
 
 from .frequency_consistency import FrequencyConsistencyLoss
+from .segmentation import DiceCrossEntropyLoss, SegmentationLoss, SoftDiceLoss
 from .structural_similarity import BlockSSIMLoss
 from .voxelwise import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss
 
 __all__ = [
     "BlockSSIMLoss",
     "CosPGDLoss",
+    "DiceCrossEntropyLoss",
     "FrequencyConsistencyLoss",
     "JensenShannonLoss",
     "MaskedCrossEntropyLoss",
     "SegPGDLoss",
+    "SegmentationLoss",
+    "SoftDiceLoss",
 ]

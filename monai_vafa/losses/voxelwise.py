@@ -1,112 +1,167 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """
-Losses of segmentation attacks: each voxel's cross entropy, weighted by how right or wrong that voxel is.
+Losses of segmentation attacks: the cross entropy of each voxel, weighted by how right or wrong that voxel is.
 
-All are defined for softmax. With ``activation="sigmoid"`` each class of a voxel is a Bernoulli variable, a choice
-between absent and present, and takes the formula with these two classes; the mean is then over voxels and classes.
+All are defined for softmax. With sigmoid, each class of a voxel is a Bernoulli variable, a choice between absent and
+present, and the formula is applied to these two classes; the mean is then over voxels and classes.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
-from torch.nn.modules.loss import _Loss
+import torch.nn.functional as F
 
-from monai_vafa.outputs import check_activation
+from monai_vafa.outputs import Activation, check_channels
 
-from .answers import Answers, voxel_answers
+from .segmentation import SegmentationLoss
 
-__all__ = ["CosPGDLoss", "JensenShannonLoss", "MaskedCrossEntropyLoss", "SegPGDLoss"]
+__all__ = ["CosPGDLoss", "JensenShannonLoss", "MaskedCrossEntropyLoss", "SegPGDLoss", "VoxelAnswers"]
 
 
-class _VoxelwiseLoss(_Loss, ABC):
+class VoxelAnswers:
     """
-    Mean over all voxels of a weight, held constant in the backward pass, times the cross entropy.
+    How well the logits of a batch answer its label, voxel by voxel.
+
+    With softmax there is one answer per voxel, ``(B, *spatial)``. With sigmoid there is one per class of each voxel,
+    ``(B, classes, *spatial)``: a softmax over absent and present, ``softmax((0, z)) = (1 - sigmoid(z), sigmoid(z))``.
 
     Args:
-        activation: ``"softmax"``, or ``"sigmoid"`` for classes that may overlap.
+        logits: ``(B, classes, *spatial)``; with softmax, 2 classes or more.
+        label: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``logits``.
+        activation: ``"softmax"`` or ``"sigmoid"``.
 
     Raises:
-        ValueError: When ``activation`` is unknown.
+        ValueError: If the numbers of channels do not fit the activation.
     """
 
-    def __init__(self, *, activation: str = "softmax") -> None:
-        super().__init__()
-        self.activation = check_activation(activation)
+    def __init__(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> None:
+        if activation == "sigmoid":
+            check_channels(label, logits.shape[1])
+        elif logits.shape[1] < 2:
+            raise ValueError(
+                f"logits have {logits.shape[1]} channel, but this loss compares 2 classes or more; for a single class, "
+                "use activation='sigmoid'."
+            )
+        elif label.shape[1] != 1:
+            raise ValueError(
+                f"label has {label.shape[1]} channels, but this loss takes a class map with one; for classes that may "
+                "overlap, use activation='sigmoid'."
+            )
+        self.sigmoid = activation == "sigmoid"
+        self.logits = logits
+        self.label = label if self.sigmoid else label[:, 0].long()
+
+    def cross_entropy(self, reduction: str = "none") -> torch.Tensor:
+        """Minus the log probability of what the label says, one per answer, or their mean."""
+        if self.sigmoid:
+            label = self.label.to(self.logits.dtype)
+            return F.binary_cross_entropy_with_logits(self.logits, label, reduction=reduction)
+        return F.cross_entropy(self.logits, self.label, reduction=reduction)
+
+    def correct(self) -> torch.Tensor:
+        """Whether the network says what the label says, bool; ties count as correct."""
+        if self.sigmoid:
+            return self._towards_label() >= 0
+        # gather and amax: argmax over classes is several times slower on a CPU.
+        return self._at_label(self.logits) == self.logits.amax(1)
+
+    def cosine(self) -> torch.Tensor:
+        """Cosine between the network's probabilities and those of the label, in [0, 1]."""
+        if self.sigmoid:
+            p = self._towards_label().sigmoid()
+            return p / torch.hypot(p, 1 - p)
+        probabilities = self.logits.softmax(1)
+        # The one-hot label picks one entry of the softmax and has length 1.
+        return self._at_label(probabilities) / probabilities.norm(dim=1)
+
+    def _at_label(self, channels: torch.Tensor) -> torch.Tensor:
+        return channels.gather(1, self.label[:, None])[:, 0]
+
+    def _towards_label(self) -> torch.Tensor:
+        """Logits, negated where the label is 0."""
+        return torch.where(self.label > 0, self.logits, -self.logits)
+
+
+class _WeightedCrossEntropy(SegmentationLoss):
+    """Mean over all voxels of a weight, constant in the backward pass, times the cross entropy."""
 
     def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """
+        Loss of a batch.
+
         Args:
-            logits: ``(B, classes, *spatial)``; for softmax 2 classes or more.
+            logits: ``(B, classes, *spatial)``; with softmax, 2 classes or more.
             label: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``logits``.
 
         Raises:
-            ValueError: When the numbers of channels don't fit the activation.
+            ValueError: If the numbers of channels do not fit the activation.
         """
-        answers = voxel_answers(logits, label, self.activation)
+        answers = VoxelAnswers(logits, label, self.activation or "softmax")
         with torch.no_grad():
             weight = self._weight(answers)
         return (weight * answers.cross_entropy()).mean()
 
     @abstractmethod
-    def _weight(self, answers: Answers) -> torch.Tensor:
+    def _weight(self, answers: VoxelAnswers) -> torch.Tensor:
         """Weight of each answer."""
 
 
-class SegPGDLoss(_VoxelwiseLoss):
+class SegPGDLoss(_WeightedCrossEntropy):
     """
-    Cross entropy that weights correct and wrong voxels apart: 1 - ``wrong_weight`` and ``wrong_weight``.
+    Cross entropy with a weight of ``wrong_weight`` for wrong voxels and ``1 - wrong_weight`` for correct ones.
 
     Gu et al., "SegPGD: An Effective and Efficient Adversarial Attack for Evaluating and Boosting Segmentation
     Robustness", ECCV 2022 (arXiv 2207.12391), Eq. 4.
 
     Args:
         wrong_weight: lambda, in [0, 1].
-        activation: ``"softmax"``, or ``"sigmoid"``: a class of a voxel is correct where its logit has the right sign.
+        activation: see :class:`SegmentationLoss`. With sigmoid, a class of a voxel is correct where its logit has the
+            right sign.
 
     Raises:
-        ValueError: When ``wrong_weight`` is out of range or ``activation`` unknown.
+        ValueError: If ``wrong_weight`` is out of range or ``activation`` unknown.
     """
 
-    def __init__(self, wrong_weight: float = 0.5, *, activation: str = "softmax") -> None:
+    def __init__(self, wrong_weight: float = 0.5, *, activation: Activation | None = None) -> None:
         super().__init__(activation=activation)
         if not 0 <= wrong_weight <= 1:
             raise ValueError(f"wrong_weight={wrong_weight} must be in [0, 1].")
         self.wrong_weight = float(wrong_weight)
 
-    def _weight(self, answers: Answers) -> torch.Tensor:
+    def _weight(self, answers: VoxelAnswers) -> torch.Tensor:
         return torch.where(answers.correct(), 1 - self.wrong_weight, self.wrong_weight)
 
 
-class CosPGDLoss(_VoxelwiseLoss):
+class CosPGDLoss(_WeightedCrossEntropy):
     """
-    Cross entropy weighted by the cosine between softmax and one-hot label; targeted: by 1 - cosine.
+    Cross entropy weighted by the cosine between softmax and one-hot label; if targeted, by 1 - cosine.
 
     Agnihotri, Jung, Keuper, "CosPGD: an efficient white-box adversarial attack for pixel-wise prediction tasks",
     ICML 2024 (arXiv 2302.02213).
 
     Args:
-        targeted: the loss will be descended towards a wanted label.
-        activation: ``"softmax"``, or ``"sigmoid"``: with ``p`` the probability of what the label says of a class of a
-            voxel, the cosine is ``p / sqrt(p^2 + (1 - p)^2)``.
+        targeted: whether the loss will be descended, towards a wanted label.
+        activation: see :class:`SegmentationLoss`. With sigmoid and ``p`` the probability of what the label says about
+            a class of a voxel, the cosine is ``p / sqrt(p^2 + (1 - p)^2)``.
 
     Raises:
-        ValueError: When ``activation`` is unknown.
+        ValueError: If ``activation`` is unknown.
     """
 
-    def __init__(self, targeted: bool = False, *, activation: str = "softmax") -> None:
+    def __init__(self, targeted: bool = False, *, activation: Activation | None = None) -> None:
         super().__init__(activation=activation)
         self.targeted = targeted
 
-    def _weight(self, answers: Answers) -> torch.Tensor:
+    def _weight(self, answers: VoxelAnswers) -> torch.Tensor:
         cosine = answers.cosine()
         return 1 - cosine if self.targeted else cosine
 
 
-class MaskedCrossEntropyLoss(_VoxelwiseLoss):
+class MaskedCrossEntropyLoss(_WeightedCrossEntropy):
     """
     Cross entropy of the voxels that are still correct, divided by the number of all voxels.
 
@@ -114,45 +169,37 @@ class MaskedCrossEntropyLoss(_VoxelwiseLoss):
     ECCV 2024 (arXiv 2306.12941): the masked cross entropy of its ensemble SEA.
 
     Args:
-        activation: ``"softmax"``, or ``"sigmoid"``: the binary cross entropy of the classes of a voxel that are still
-            correct, divided by the number of all voxels and classes.
-
-    Raises:
-        ValueError: When ``activation`` is unknown.
+        activation: see :class:`SegmentationLoss`. With sigmoid: the binary cross entropy of the classes of a voxel that
+            are still correct, divided by the number of all voxels and classes.
     """
 
-    def _weight(self, answers: Answers) -> torch.Tensor:
+    def _weight(self, answers: VoxelAnswers) -> torch.Tensor:
         return answers.correct().float()
 
 
-class JensenShannonLoss(_Loss):
+class JensenShannonLoss(SegmentationLoss):
     """
     Jensen-Shannon divergence between softmax and one-hot label, mean over voxels, in [0, log 2].
 
-    Of the same ensemble SEA as :class:`MaskedCrossEntropyLoss`. Its gradient fades at voxels that are very wrong.
+    From the same ensemble SEA as :class:`MaskedCrossEntropyLoss`. Its gradient fades at voxels that are very wrong.
 
     Args:
-        activation: ``"softmax"``, or ``"sigmoid"``: the divergence between the two Bernoulli variables of each class
-            of a voxel.
-
-    Raises:
-        ValueError: When ``activation`` is unknown.
+        activation: see :class:`SegmentationLoss`. With sigmoid: the divergence between the two Bernoulli variables of
+            each class of a voxel.
     """
-
-    def __init__(self, *, activation: str = "softmax") -> None:
-        super().__init__()
-        self.activation = check_activation(activation)
 
     def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """
+        Loss of a batch.
+
         Args:
-            logits: ``(B, classes, *spatial)``; for softmax 2 classes or more.
+            logits: ``(B, classes, *spatial)``; with softmax, 2 classes or more.
             label: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``logits``.
 
         Raises:
-            ValueError: When the numbers of channels don't fit the activation.
+            ValueError: If the numbers of channels do not fit the activation.
         """
-        log_p = -voxel_answers(logits, label, self.activation).cross_entropy()
-        # Against a one-hot vector the divergence depends on the probability p of the label alone.
+        log_p = -VoxelAnswers(logits, label, self.activation or "softmax").cross_entropy()
+        # Against a one-hot vector the divergence depends only on the probability p of the label.
         p = log_p.exp()
         return (math.log(2) + 0.5 * (p * log_p - (1 + p) * torch.log1p(p))).mean()

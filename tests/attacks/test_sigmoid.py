@@ -31,7 +31,7 @@ from monai_vafa.attacks import (
     SquareAttack,
     VolumetricFrequencyAttack,
 )
-from monai_vafa.losses import JensenShannonLoss, MaskedCrossEntropyLoss
+from monai_vafa.losses import JensenShannonLoss
 
 VAFA = partial(VolumetricFrequencyAttack, steps=4, block_size=8, rescale_slices=False)
 ATTACKS = {
@@ -204,8 +204,12 @@ def test_unknown_activation_is_named(make):
         make(activation="tanh")
 
 
-def test_loss_for_another_activation_is_named():
-    with pytest.raises(ValueError, match="activation='sigmoid', but loss is made for 'softmax'"):
-        AutoPGD(activation="sigmoid", loss=MaskedCrossEntropyLoss())
-    with pytest.raises(ValueError, match="activation='softmax', but loss is made for 'sigmoid'"):
-        AutoPGD(loss=JensenShannonLoss(activation="sigmoid"))
+def test_activation_is_stated_once_and_flows(network, image, label):
+    """From the attack, or from a caller that knows the network, to the losses of the package."""
+    stated = AutoPGD(steps=4, loss=JensenShannonLoss(activation="sigmoid"), activation="sigmoid", **OWN_RANGE)
+    expected = stated(network, image, label)
+    for kwargs, activation in (({"activation": "sigmoid"}, None), ({}, "sigmoid")):
+        attack = AutoPGD(steps=4, loss=JensenShannonLoss(), **kwargs, **OWN_RANGE)
+        assert torch.equal(attack.run(network, image, label, activation=activation).adversarial, expected)
+        assert torch.equal(SlidingWindowAttack(-1)(attack, network, image, label, activation=activation), expected)
+        assert attack.loss.activation is None

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_vafa.losses.answers import voxel_answers
+from monai_vafa.losses.voxelwise import VoxelAnswers
 from monai_vafa.outputs import check_activation, check_class_channels, predicted_labels
 
 
@@ -37,9 +37,9 @@ def test_sigmoid_answers_as_a_softmax_over_absent_and_present(classes, dims, see
     shape = (2, classes, *(3, 4, 5)[:dims])
     logits = (torch.randn(shape, generator=draw, dtype=torch.float64) * scale).requires_grad_()
     label = torch.randint(2, shape, generator=draw)
-    answers = voxel_answers(logits, label, "sigmoid")
+    answers = VoxelAnswers(logits, label, "sigmoid")
     pairs = torch.stack([torch.zeros_like(logits), logits], 1).flatten(2)[..., None]
-    as_softmax = voxel_answers(pairs, label.reshape(2, 1, -1, 1), "softmax")
+    as_softmax = VoxelAnswers(pairs, label.reshape(2, 1, -1, 1), "softmax")
     for ask in ("cross_entropy", "correct", "cosine"):
         given, expected = (getattr(a, ask)().flatten() for a in (answers, as_softmax))
         torch.testing.assert_close(given, expected)

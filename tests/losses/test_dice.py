@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.losses import DiceCELoss
 
-from monai_vafa.attacks.default_loss import dice_ce_loss, dice_loss
+from monai_vafa.losses import DiceCrossEntropyLoss, SoftDiceLoss
 
 
 def batch(classes=3, seed=0):
@@ -29,15 +29,17 @@ def soft_dice(logits, label):
 @given(classes=st.integers(1, 4), seed=st.integers(0, 1000))
 def test_sigmoid_losses_by_hand(classes, seed):
     logits, label = batch(classes, seed)
-    torch.testing.assert_close(dice_loss("sigmoid")(logits, label), soft_dice(logits, label))
+    torch.testing.assert_close(SoftDiceLoss(activation="sigmoid")(logits, label), soft_dice(logits, label))
     entropy = F.binary_cross_entropy_with_logits(logits, label)
-    torch.testing.assert_close(dice_ce_loss("sigmoid")(logits, label), soft_dice(logits, label) + entropy)
+    torch.testing.assert_close(
+        DiceCrossEntropyLoss(activation="sigmoid")(logits, label), soft_dice(logits, label) + entropy
+    )
 
 
 def test_of_one_class_it_is_monais_own():
     logits, label = batch(classes=1)
     monai = DiceCELoss(sigmoid=True, squared_pred=True, smooth_nr=0.0, smooth_dr=1e-6)
-    torch.testing.assert_close(dice_ce_loss("sigmoid")(logits, label), monai(logits, label))
+    torch.testing.assert_close(DiceCrossEntropyLoss(activation="sigmoid")(logits, label), monai(logits, label))
 
 
 @pytest.mark.parametrize("present", [0.0, 1.0])
@@ -46,5 +48,5 @@ def test_voxels_without_and_with_all_classes_are_attacked_too(present):
     logits, _ = batch()
     label = torch.full_like(logits, present)
     logits.requires_grad_()
-    dice_ce_loss("sigmoid")(logits, label).backward()
+    DiceCrossEntropyLoss(activation="sigmoid")(logits, label).backward()
     assert (logits.grad.sign() == (1 - 2 * present)).all()

@@ -1,0 +1,90 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Segmentation losses that take the activation of the attack they serve, and the Dice losses of the paper."""
+
+from __future__ import annotations
+
+import copy
+from functools import lru_cache
+from typing import Any
+
+import torch
+from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss
+from torch.nn.modules.loss import _Loss
+
+from monai_vafa.outputs import Activation, check_activation
+
+__all__ = ["DiceCrossEntropyLoss", "SegmentationLoss", "SoftDiceLoss"]
+
+_DICE: dict[str, Any] = {"squared_pred": True, "smooth_nr": 0.0, "smooth_dr": 1e-6}
+_ACTIVATIONS: dict[Activation, dict[str, Any]] = {
+    "softmax": {**_DICE, "to_onehot_y": True, "softmax": True},
+    "sigmoid": {**_DICE, "sigmoid": True},
+}
+
+
+class SegmentationLoss(_Loss):
+    """
+    Base of the losses that compare logits ``(B, classes, *spatial)`` with a label, and return a scalar.
+
+    With softmax, the label is a class map ``(B, 1, *spatial)``; with sigmoid, it holds 0 and 1, like the logits.
+
+    Args:
+        activation: ``"softmax"``, or ``"sigmoid"`` for classes that may overlap. ``None``: that of the attack that
+            uses the loss, and softmax when the loss is called by itself.
+
+    Raises:
+        ValueError: If ``activation`` is unknown.
+    """
+
+    def __init__(self, *, activation: Activation | None = None) -> None:
+        super().__init__()
+        self.activation = None if activation is None else check_activation(activation)
+
+    def for_activation(self, activation: Activation) -> SegmentationLoss:
+        """The loss with this activation, unless it was given its own."""
+        if self.activation is not None:
+            return self
+        loss = copy.copy(self)
+        loss.activation = activation
+        return loss
+
+
+class DiceCrossEntropyLoss(SegmentationLoss):
+    """
+    Dice + cross entropy, as in the authors' released code; with sigmoid, the binary cross entropy of each class.
+
+    Args:
+        activation: see :class:`SegmentationLoss`.
+    """
+
+    def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Loss of a batch of logits."""
+        return _dice_cross_entropy(self.activation or "softmax")(logits, label)
+
+
+class SoftDiceLoss(SegmentationLoss):
+    """
+    Soft Dice, as in the paper's Algorithm 1.
+
+    Args:
+        activation: see :class:`SegmentationLoss`.
+    """
+
+    def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Loss of a batch of logits."""
+        return _soft_dice(self.activation or "softmax")(logits, label)
+
+
+@lru_cache
+def _dice_cross_entropy(activation: Activation) -> DiceCELoss | DiceFocalLoss:
+    if activation == "softmax":
+        return DiceCELoss(**_ACTIVATIONS[activation])
+    # DiceCELoss(sigmoid=True) applies the sigmoid to its Dice only; its cross entropy of several channels is a
+    # softmax. The focal loss without focus is the binary cross entropy.
+    return DiceFocalLoss(**_ACTIVATIONS[activation], gamma=0.0)
+
+
+@lru_cache
+def _soft_dice(activation: Activation) -> DiceLoss:
+    return DiceLoss(**_ACTIVATIONS[activation])
