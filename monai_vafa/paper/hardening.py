@@ -1,19 +1,38 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Models hardened against one attack each, under all attacks: Table 2 of the paper, with its numbers beside ours."""
+"""Models hardened against one attack each, under all attacks: Table 2 of the paper and a picture of one case."""
 
 from __future__ import annotations
 
-from monai_vafa.report.benchmark import CLEAN, Benchmark, mean
-from monai_vafa.report.table import Table, cell
-from monai_vafa.report.worst_case import worst_case_means, worst_case_rows
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from monai_vafa.report.benchmark import Benchmark, mean
+from monai_vafa.report.figures import (
+    ClassPainter,
+    axial_slice,
+    load_volume,
+    most_changed_slice,
+    new_figure,
+    save_figure,
+)
+from monai_vafa.report.tables import Table, cell
+from monai_vafa.results.schema import CLEAN, LABEL, volume_name
 
 from .published import CONDITIONS, TABLE_2, TABLE_2_BUDGETS
 
-__all__ = ["change_table", "hardening_table"]
+__all__ = ["change_table", "hardening_figure", "hardening_table"]
 
 _WORST = "worst case"  # the group of attacks that makes the last column
 _LABELS = ["", "trained against"]
+_CELL = 1.7  # inches
+_MOST_COLUMNS = 6  # besides the reference; more are too small to read
+_MOST_ROWS = 8
 
 
 def hardening_table(benchmark: Benchmark) -> Table:
@@ -32,7 +51,7 @@ def hardening_table(benchmark: Benchmark) -> Table:
     header = [name for c in columns for name in (c, *([f"published {c}"] if c in beside else []))]
     rows = [[*_LABELS, *header]]
     for model, labels in benchmark.hardened.items():
-        worst = worst_case_means(worst_case_rows(benchmark, model)).get(_WORST, {}).get("dsc")
+        worst = benchmark.worst_means(model).get(_WORST, {}).get("dsc")
         cells = []
         for column in columns:
             value = worst if column == _WORST else benchmark.value(model, column, "dsc")
@@ -50,7 +69,7 @@ def hardening_table(benchmark: Benchmark) -> Table:
 
 def change_table(benchmark: Benchmark) -> Table:
     """
-    What hardening changes: DSC of each hardened model less that of the same network trained on clean images.
+    What hardening changes: DSC of each hardened model minus that of the same network trained on clean images.
 
     Differences are taken case by case, over the cases that both models have, and then averaged.
 
@@ -58,7 +77,7 @@ def change_table(benchmark: Benchmark) -> Table:
         benchmark: what was read; ``hardened`` names the models.
 
     Returns:
-        in points of percent, a row per model that was not trained on clean images, columns as in
+        in percentage points, a row per model that was not trained on clean images, columns as in
         :func:`hardening_table`.
     """
     columns = _columns(benchmark)
@@ -107,11 +126,11 @@ def _case_scores(benchmark: Benchmark, model: str, column: str) -> dict[str, flo
     """DSC of each case in a column of the tables."""
     if column != _WORST:
         return benchmark.case_values(model, column, "dsc")
-    return {row["case"]: row["dsc"] for row in worst_case_rows(benchmark, model) if row["group"] == _WORST}
+    return {row["case"]: row["dsc"] for row in benchmark.worst_rows(model) if row["group"] == _WORST}
 
 
 def _uneven(benchmark: Benchmark) -> list[str]:
-    """Which models lack cases that others have, so that their means do not compare."""
+    """Names the models that lack cases which others have, so that their means can't be compared."""
     cases = {m: benchmark.case_values(m, CLEAN, "dsc").keys() for m in benchmark.hardened if benchmark.means(m)}
     every: set[str] = set().union(*cases.values())
     return [
@@ -122,5 +141,133 @@ def _uneven(benchmark: Benchmark) -> list[str]:
 
 
 def _points(change: float | None) -> str:
-    # adding zero makes -0.0 a zero without sign
+    # adding zero removes the sign of -0.0
     return "-" if change is None else f"{round(100 * change, 2) + 0.0:+.2f}"
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """What is drawn: the model that decides the slice, the case, models as rows, attacks as columns, the strongest."""
+
+    reference: str
+    case: str
+    models: list[str]
+    columns: list[str]
+    strongest: str
+
+
+def hardening_figure(benchmark: Benchmark) -> Path | None:
+    """
+    Draw the first case like the paper's comparison of robust models: a row per hardened model, a column for the clean
+    image and each base attack.
+
+    A cell shows the image that was made against that model, its prediction painted over it, and the DSC of the case;
+    the first column shows the reference labels. The axial slice is the one that the attack with the lowest DSC changes
+    most on the model trained on clean images (:func:`~monai_vafa.report.figures.most_changed_slice`); models on other
+    grids show the slice at the same height. If there are more than six columns, clean and the strongest attacks are
+    drawn; if there are more than eight models, those of one network.
+
+    Args:
+        benchmark: what was read; ``hardened`` names the models.
+
+    Returns:
+        path of the PNG, ``figures/hardening_CASE.png`` in the folder; ``None`` if there are no volumes to draw.
+
+    Raises:
+        ModuleNotFoundError: If matplotlib is missing.
+    """
+    if (grid := _choose(benchmark)) is None:
+        return None
+    summary = benchmark.summaries[grid.reference]
+    label, clean, attacked = (
+        _load_ras(benchmark, grid.reference, "predictions", grid.case, name) for name in (LABEL, CLEAN, grid.strongest)
+    )
+    axial = most_changed_slice(label, clean, [attacked])
+    painter = ClassPainter(summary["class_names"], label, summary.get("activation", "softmax"))
+    width, height = label.shape[:2]
+    across = len(grid.columns) + 1
+    figure = new_figure(_CELL * across + 0.5, _CELL * height / width * len(grid.models) + 1.2)
+    axes = figure.subplots(len(grid.models), across, squeeze=False)
+    for axis, title in zip(axes[0], ("reference labels", *grid.columns), strict=True):
+        axis.set_title(title, fontsize=9)
+    for row, model in zip(axes, grid.models, strict=True):
+        index = _same_height(benchmark, grid, model, axial)
+        image = _load_ras(benchmark, model, "adversarial", grid.case, CLEAN)[..., 0]
+        gray: dict[str, Any] = {"cmap": "gray", "vmin": float(image.min()), "vmax": float(image.max())}
+        row[0].set_ylabel("\n".join(benchmark.hardened[model]), fontsize=9)
+        for axis, name in zip(row, (LABEL, *grid.columns), strict=True):
+            axis.set_xticks([])
+            axis.set_yticks([])
+            shown = CLEAN if name == LABEL else name
+            if not _is_stored(benchmark, model, grid.case, shown):
+                axis.text(0.5, 0.5, "no results", transform=axis.transAxes, ha="center", va="center", fontsize=8)
+                continue
+            image = _load_ras(benchmark, model, "adversarial", grid.case, shown)[..., 0]
+            prediction = _load_ras(benchmark, model, "predictions", grid.case, name)
+            axis.imshow(axial_slice(image, index), interpolation="nearest", **gray)
+            axis.imshow(painter.paint(prediction, index), interpolation="nearest")
+            if (dsc := benchmark.case_values(model, name, "dsc").get(grid.case)) is not None:
+                box = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "linewidth": 0}
+                corner: dict[str, Any] = {"ha": "left", "va": "top", "color": "white", "fontsize": 8, "bbox": box}
+                axis.text(0.03, 0.97, cell("dsc", dsc), transform=axis.transAxes, **corner)
+    if patches := painter.legend():
+        figure.legend(handles=patches, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
+    line = f"{grid.case}, axial slice {axial}; row: network, trained against; column: attack; corner: DSC of the case"
+    figure.suptitle(f"{line}\n{benchmark.description}".strip(), fontsize=9)
+    return save_figure(figure, benchmark.folder / "figures" / f"hardening_{grid.case}.png")
+
+
+def _choose(benchmark: Benchmark) -> _Grid | None:
+    """The first case with an attack on a model trained on clean images, or else on any."""
+    for reference in sorted(benchmark.hardened, key=lambda model: benchmark.hardened[model][1] != CLEAN):
+        summary = benchmark.summaries[reference]
+        for case in (c for c in summary.get("cases", []) if c not in summary["failed"]):
+            attacks = [a for a in benchmark.attacks if _is_stored(benchmark, reference, case, a)]
+            if attacks and _is_comparable(benchmark, reference, case):
+                dsc = {a: benchmark.case_values(reference, a, "dsc").get(case, 1.0) for a in attacks}
+                # controls give way first
+                ranked = sorted(attacks, key=lambda a: (benchmark.is_control(a), dsc[a]))
+                kept = [a for a in attacks if a in ranked[: _MOST_COLUMNS - 1]]
+                models = [m for m in benchmark.hardened if _is_comparable(benchmark, m, case)]
+                if len(models) > _MOST_ROWS:
+                    network = benchmark.hardened[reference][0]
+                    models = [m for m in models if benchmark.hardened[m][0] == network][:_MOST_ROWS]
+                return _Grid(reference, case, models, [CLEAN, *kept], ranked[0])
+    return None
+
+
+def _same_height(benchmark: Benchmark, grid: _Grid, model: str, axial: int) -> int:
+    """Index of the slice of a model's grid at the height of a slice of the reference model's grid."""
+    volumes = [_volume(benchmark, m, "predictions", grid.case, LABEL) for m in (grid.reference, model)]
+    (here, shape), (there, its_shape) = map(_ras_grid, volumes)
+    middle = here @ [(shape[0] - 1) / 2, (shape[1] - 1) / 2, axial, 1]
+    return int(np.clip(np.rint(np.linalg.solve(there, middle)[2]), 0, its_shape[2] - 1))
+
+
+def _load_ras(benchmark: Benchmark, model: str, kind: str, case: str, name: str) -> np.ndarray:
+    """Voxels ``(H, W, D, C)``, turned to RAS: the models of a benchmark need not share an orientation."""
+    path = _volume(benchmark, model, kind, case, name)
+    image: Any = nib.load(path)
+    return nib.apply_orientation(load_volume(path), nib.io_orientation(image.affine))
+
+
+def _ras_grid(path: Path) -> tuple[np.ndarray, Sequence[int]]:
+    """Affine and shape of a volume once its axes are turned to RAS."""
+    image: Any = nib.load(path)
+    turned = nib.io_orientation(image.affine)
+    shape = (*image.shape, 1)[:3]  # a 2-D image has one slice
+    affine = image.affine @ nib.orientations.inv_ornt_aff(turned, shape)
+    return affine, [shape[int(axis)] for axis in np.argsort(turned[:, 0])]
+
+
+def _volume(benchmark: Benchmark, model: str, kind: str, case: str, name: str) -> Path:
+    return benchmark.folder / model / volume_name(kind, case, name)
+
+
+def _is_stored(benchmark: Benchmark, model: str, case: str, name: str) -> bool:
+    return all(_volume(benchmark, model, kind, case, name).is_file() for kind in ("adversarial", "predictions"))
+
+
+def _is_comparable(benchmark: Benchmark, model: str, case: str) -> bool:
+    labelled = _volume(benchmark, model, "predictions", case, LABEL).is_file()
+    return labelled and _is_stored(benchmark, model, case, CLEAN)

@@ -5,7 +5,7 @@ Numbers of the paper: Hanif, Naseer, Khan, Shah, Khan, "Frequency Domain Adversa
 Medical Segmentation", MICCAI 2023, https://arxiv.org/abs/2307.07269.
 
 DSC in percent, mean over all classes (background included) and the test volumes of Synapse, in Table 2 of ACDC too;
-HD95 in voxels; LPIPS is 100(1-LPIPS), AlexNet, higher = more alike. ``None`` was not published.
+HD95 in voxels; LPIPS is 100(1-LPIPS), AlexNet, higher = more alike. ``None``: not published.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _SOURCE = f"{_PAPER}, Synapse"
 _OTHERS = "other weights, volumes or settings than theirs give other numbers."
 # table -> what stands below it
 CONDITIONS = {
-    "table 1": f"{_SOURCE}, block 32, 20 steps, eps and sigma in gray values of 255; {_OTHERS}",
+    "table 1": f"{_SOURCE}, block 32, 20 steps, eps and sigma in intensity levels (0-255); {_OTHERS}",
     "q_max": f"{_SOURCE}, UNETR, block 8, 20 steps; {_OTHERS}",
     "steps": f"{_SOURCE}, UNETR, block 8, q_max 20; {_OTHERS}",
     "block_size": f"{_SOURCE}, UNETR, q_max 20, 20 steps; {_OTHERS}",
-    "table 2, synapse": f"{_SOURCE}, eps 4 in gray values of 255, q_max 20, block 32; models trained on clean images "
-    f"from its Table 1; {_OTHERS}",
-    "table 2, acdc": f"{_PAPER}, ACDC, eps 2 in gray values of 255, q_max 10, block 32; {_OTHERS}",
+    "table 2, synapse": f"{_SOURCE}, eps 4 in intensity levels (0-255), q_max 20, block 32; models trained on clean "
+    f"images from its Table 1; {_OTHERS}",
+    "table 2, acdc": f"{_PAPER}, ACDC, eps 2 in intensity levels (0-255), q_max 10, block 32; {_OTHERS}",
 }
 
 # model -> attack -> budget (eps or sigma of 255, q_max) -> scores; clean has none

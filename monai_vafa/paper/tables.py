@@ -7,15 +7,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monai_vafa.report.benchmark import CLEAN, Benchmark
-from monai_vafa.report.table import Table, cell
+from monai_vafa.report.benchmark import Benchmark
+from monai_vafa.report.tables import Table, cell
+from monai_vafa.results.schema import CLEAN, COLUMNS
 
 from .published import CONDITIONS, SWEEPS, TABLE_1, Scores
 
 __all__ = ["budget_table", "sweep_tables"]
 
 _COLUMNS = ("dsc", "hd95", "lpips")
-_HEADERS = ("DSC", "HD95", "100(1-LPIPS)")
+_HEADERS = tuple(COLUMNS[column].header for column in _COLUMNS)
 _PAIRS = {"eps": (4, 8), "sigma": (4, 8), "q_max": (20, 30)}
 
 
@@ -23,8 +24,8 @@ def budget_table(benchmark: Benchmark) -> Table:
     """
     Table 1 of the paper: each model and attack at two budgets, ``DSC a / b``.
 
-    The budgets are the paper's: eps or sigma 4 and 8, q_max 20 and 30. An attack that has neither stands with its
-    base row alone.
+    The budgets are the paper's: eps or sigma 4 and 8, q_max 20 and 30. An attack without these budgets is shown
+    by its base row alone.
 
     Args:
         benchmark: what was read.
@@ -76,7 +77,7 @@ def sweep_tables(benchmark: Benchmark) -> list[Table]:
 
 
 def _network(benchmark: Benchmark, model: str) -> str:
-    """The network as which a model may have published numbers here; none if it was hardened."""
+    """The network whose published numbers a model may be compared with; none if it was hardened."""
     network, trained_against = benchmark.hardened.get(model, (model, CLEAN))
     return network if trained_against == CLEAN else ""
 

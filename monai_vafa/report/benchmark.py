@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The result folder of a robustness benchmark, as the parts of its report read it."""
+"""The result folder of a robustness benchmark, as its report reads it."""
 
 from __future__ import annotations
 
@@ -11,43 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from monai_vafa.results.files import number, read_json, read_rows
+from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, COLUMNS, SUMMARY, TRANSFER
 
-__all__ = ["CLEAN", "CONTROLS", "Benchmark", "mean"]
-
-CLEAN = "clean"
-# rows that never look at the network: drawn apart from the attacks
-CONTROLS = ("quantize_only", "rescale_only", "gn")
-# the budgets of attacks that were not swept
-_BUDGETS = ("eps", "sigma", "q_max")
-_UNBOUNDING = ("steps", "seed", "block_size")
+__all__ = ["Benchmark", "mean"]
 
 
 class Benchmark:
     """
-    What a benchmark wrote, whether it is finished or not.
+    The results of a benchmark, finished or not.
 
     A row is an attack with one set of parameters. Base rows are named like their attack; a variation differs from
-    its base row in one parameter. A model that failed before its first case has no summary, and no means.
+    its base row in one parameter. A model that failed before its first case has no summary and no means.
 
     Args:
         folder: holds ``benchmark.json`` and a folder for each model.
 
     Raises:
-        FileNotFoundError: When there is no ``benchmark.json``.
-        ValueError: When a group of ``worst_cases`` names an unknown row.
+        FileNotFoundError: If there is no ``benchmark.json``.
+        ValueError: If a group of ``worst_cases`` names an unknown row.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self.folder = Path(folder)
-        content = read_json(self.folder / "benchmark.json")
+        content = read_json(self.folder / BENCHMARK)
         if not content:
-            raise FileNotFoundError(f"{self.folder / 'benchmark.json'} does not exist: not the folder of a benchmark.")
+            raise FileNotFoundError(f"{self.folder / BENCHMARK} does not exist: not the folder of a benchmark.")
         self.status: str = content["status"]
         self.description: str = content["description"]
         self.rows: dict[str, dict[str, Any]] = content["rows"]
-        # an attack may be swept over something that bounds nothing
-        self.budgets = {a: parameter for a, parameter in content["budgets"].items() if parameter not in _UNBOUNDING}
-        self.values: dict[str, dict[str, Any]] = content["values"]
         self.worst_cases: dict[str, list[str]] = content.get("worst_cases") or {}
         self.checklist: dict[str, Any] | None = content.get("checklist")
         self.published: str | None = content.get("published")
@@ -55,9 +46,9 @@ class Benchmark:
         self.hardened = {model: (made[0], made[1]) for model, made in (content.get("hardened") or {}).items()}
         self.models: list[str] = content["models"]
         self.attacks = [name for name, row in self.rows.items() if row["parameter"] is None]
-        self.summaries = {model: read_json(self.folder / model / "summary.json") for model in self.models}
-        self.cases = {model: read_rows(self.folder / model / "cases.csv") for model in self.models}
-        self.transfer = read_rows(self.folder / "transfer.csv")
+        self.summaries = {model: read_json(self.folder / model / SUMMARY) for model in self.models}
+        self.cases = {model: read_rows(self.folder / model / CASES) for model in self.models}
+        self.transfers = read_rows(self.folder / TRANSFER)
         for group, names in self.worst_cases.items():
             if unknown := [name for name in names if name not in self.rows]:
                 known = ", ".join(self.rows)
@@ -69,26 +60,33 @@ class Benchmark:
         return {name: means[name] for name in (CLEAN, *self.attacks) if name in means}
 
     def value(self, model: str, row: str, column: str) -> float | None:
-        """Mean of a column over the cases of a model; ``None`` where there is none."""
+        """Mean of a column over the cases of a model; ``None`` if there is none."""
         return ((self.summaries[model].get("means") or {}).get(row) or {}).get(column)
+
+    def case_values(self, model: str, row: str, column: str) -> dict[str, float]:
+        """Value of a column for each case that has one."""
+        return _values({r["case"]: r.get(column) for r in self.cases[model] if r["attack"] == row})
+
+    def described(self, row: str) -> dict[str, Any]:
+        """What ``summary.json`` says of a row: parameters, threat model, and so on; empty if no model has it."""
+        known = (summary.get("attacks", {}).get(row) for summary in self.summaries.values())
+        return next((row for row in known if row), {})
+
+    def is_control(self, row: str) -> bool:
+        """Whether a row never looks at the network."""
+        return bool(self.described(row).get("control"))
+
+    def budget(self, attack: str) -> str | None:
+        """The parameter that bounds an attack; ``None`` if it has none or the files don't say."""
+        return self.described(attack).get("budget")
+
+    def base_value(self, attack: str, parameter: str) -> Any:
+        """Value of a parameter in an attack's base row; ``None`` if the files don't say."""
+        return self.described(attack).get("parameters", {}).get(parameter)
 
     def threat_models(self) -> dict[str, str]:
         """Threat model of each base row."""
-        known = {row: text for s in self.summaries.values() for row, text in s.get("threat_models", {}).items()}
-        return {row: known[row] for row in self.attacks if row in known}
-
-    def base_value(self, attack: str, parameter: str) -> Any:
-        """What an attack's base row has as a parameter, as far as the files say."""
-        if parameter in self.values.get(attack, {}):
-            return self.values[attack][parameter]
-        described = (s.get("parameters", {}).get("attacks", {}).get(attack, {}) for s in self.summaries.values())
-        return next((d[parameter] for d in described if d.get(parameter) is not None), None)
-
-    def budget(self, attack: str) -> str | None:
-        """The parameter that bounds an attack; ``None`` when the files don't say."""
-        if attack in self.budgets:
-            return self.budgets[attack]
-        return next((name for name in _BUDGETS if self.base_value(attack, name) is not None), None)
+        return {row: text for row in self.attacks if (text := self.described(row).get("threat_model"))}
 
     def sweep(self, attack: str, parameter: str) -> list[tuple[Any, str]]:
         """
@@ -99,7 +97,7 @@ class Benchmark:
             parameter: name of the parameter.
 
         Returns:
-            ``(value, row)`` by rising value; what is no number comes last.
+            ``(value, row)`` by increasing value; values that are not numbers come last.
         """
         base = self.base_value(attack, parameter)
         points = [] if base is None or attack not in self.rows else [(base, attack)]
@@ -110,10 +108,49 @@ class Benchmark:
         ]
         return sorted(points, key=lambda point: point[0] if isinstance(point[0], (int, float)) else math.inf)
 
-    def case_values(self, model: str, row: str, column: str) -> dict[str, float]:
-        """Value of a column for each case that has one."""
-        values = {r["case"]: number(r.get(column)) for r in self.cases[model] if r["attack"] == row}
-        return {case: value for case, value in values.items() if value is not None}
+    def worst_rows(self, model: str) -> list[dict[str, Any]]:
+        """
+        The attack with the lowest DSC on each case, for each group of ``worst_cases``.
+
+        An attacker who may try several attacks keeps the best one for each image, so this is lower than the mean of
+        any single attack of the group.
+
+        Args:
+            model: name of the model.
+
+        Returns:
+            a row per group and case: model, group, case, attack (the chosen one), and its columns of ``cases.csv``.
+            Cases without a DSC under any attack of the group are left out.
+        """
+        chosen = []
+        for group, attacks in self.worst_cases.items():
+            scored = [row for row in self.cases[model] if row["attack"] in attacks and row.get("dsc")]
+            for case in dict.fromkeys(row["case"] for row in scored):
+                lowest = min((row for row in scored if row["case"] == case), key=lambda row: float(row["dsc"]))
+                values = {column: number(lowest.get(column)) for column in COLUMNS if column in lowest}
+                chosen.append({"model": model, "group": group, "case": case, "attack": lowest["attack"], **values})
+        return chosen
+
+    def worst_means(self, model: str) -> dict[str, dict[str, float | None]]:
+        """Means of :meth:`worst_rows` over the cases, group -> column -> mean."""
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for row in self.worst_rows(model):
+            groups.setdefault(row["group"], []).append(row)
+        return {
+            group: {column: mean([row[column] for row in rows]) for column in COLUMNS if column in rows[0]}
+            for group, rows in groups.items()
+        }
+
+    def transferred(self, source: str, target: str, attack: str) -> dict[str, float]:
+        """DSC of one model on images that were made against another, by case."""
+        wanted = {"source": source, "target": target, "attack": attack}
+        rows = [row for row in self.transfers if all(row[key] == value for key, value in wanted.items())]
+        return _values({row["case"]: row.get("dsc") for row in rows})
+
+    def white_box(self, model: str, attack: str, cases: Sequence[str]) -> float | None:
+        """Mean DSC of a model under an attack on itself, over the cases named."""
+        values = self.case_values(model, attack, "dsc")
+        return mean([values.get(case) for case in cases])
 
     def notes(self, model: str) -> list[str]:
         """What is missing in the results of a model."""
@@ -135,3 +172,8 @@ def mean(values: Sequence[float | None]) -> float | None:
     """Mean of the values that are there; ``None`` if none is."""
     present = [value for value in values if value is not None]
     return sum(present) / len(present) if present else None
+
+
+def _values(texts: dict[str, str | None]) -> dict[str, float]:
+    numbers = {case: number(text) for case, text in texts.items()}
+    return {case: value for case, value in numbers.items() if value is not None}

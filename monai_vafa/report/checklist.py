@@ -5,8 +5,8 @@ What a referee asks of a robustness evaluation, answered from its numbers.
 
 A weak attack makes a model look robust. The checks are those of Carlini et al., "On Evaluating Adversarial
 Robustness" (https://arxiv.org/abs/1902.06705), and Athalye et al., "Obfuscated Gradients Give a False Sense of
-Security" (ICML 2018), as far as they can be read off result files. A check that fails does not say that the
-numbers are wrong, but which doubt they leave.
+Security" (ICML 2018), as far as result files can answer them. A failed check does not mean that the numbers are wrong;
+it says which doubt remains.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from monai_vafa.results.files import read_rows
+from monai_vafa.results.schema import METRICS
 
-from .benchmark import Benchmark
-from .evidence import NOT_APPLICABLE, Evidence, Line, MissingEvidence, verdict
+from .benchmark import Benchmark, mean
 
-__all__ = ["ROLES", "chance_dsc", "check_roles", "referee_checklist"]
+__all__ = ["ROLES", "Line", "chance_dsc", "check_roles", "referee_checklist"]
 
-# roles that name a row, and the number that is one
+Line = dict[str, str]  # check, verdict, reason
 ROLES = ("iterative", "single_step", "gradient_free", "noise", "quantize", "frequency")
-_HUGE = "huge_budget"
+_HUGE = "huge_budget"  # the one role that is a number instead of a row
 _MASKED = "gradients may be masked"
 
 
 def check_roles(roles: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
     """
-    Refuse a checklist that names what is not there.
+    Refuse a checklist with unknown roles or rows.
 
     Args:
         roles: role -> name of a base row; ``huge_budget`` -> a budget.
         rows: rows of the benchmark.
 
     Raises:
-        ValueError: When a role, or the row it names, is unknown.
+        ValueError: If a role, or the row it names, is unknown.
     """
     for role, name in roles.items():
         if role not in (*ROLES, _HUGE):
@@ -60,14 +60,14 @@ def referee_checklist(benchmark: Benchmark, model: str) -> list[Line]:
         ValueError: see :func:`check_roles`.
     """
     check_roles(benchmark.checklist or {}, benchmark.rows)
-    evidence = Evidence(benchmark, model)
+    evidence = _Evidence(benchmark, model)
     lines = []
     for name, check in _CHECKS.items():
         try:
-            result, reason = check(evidence)
-        except MissingEvidence as missing:
-            result, reason = NOT_APPLICABLE, str(missing)
-        lines.append({"check": name, "verdict": result, "reason": reason})
+            passed, reason = check(evidence)
+            lines.append({"check": name, "verdict": "pass" if passed else "fail", "reason": reason})
+        except _MissingEvidence as missing:
+            lines.append({"check": name, "verdict": "not applicable", "reason": str(missing)})
     return lines
 
 
@@ -75,7 +75,7 @@ def chance_dsc(benchmark: Benchmark, model: str) -> float | None:
     """
     DSC, in percent, of labels guessed at random with the class frequencies of the reference.
 
-    With p_c the share of class c, a guess hits n p_c^2 of the n p_c voxels of either map, so its Dice is
+    If class c makes up a share p_c of n voxels, a guess hits n p_c^2 of the n p_c voxels of either map, so its Dice is
     2 n p_c^2 / (2 n p_c) = p_c. The p_c add up to 1, so the mean over C classes is 1 / C.
 
     Args:
@@ -83,56 +83,127 @@ def chance_dsc(benchmark: Benchmark, model: str) -> float | None:
         model: name of the model.
 
     Returns:
-        100 / C, with C the classes that have a DSC in ``metrics.csv``; ``None`` when there are none.
+        100 / C, where C counts the classes with a DSC in ``metrics.csv``; ``None`` if there are none.
     """
     classes = benchmark.summaries[model].get("class_names", [])
-    rows = read_rows(benchmark.folder / model / "metrics.csv")
+    rows = read_rows(benchmark.folder / model / METRICS)
     scored = {row["class"] for row in rows if row.get("dsc")} & set(classes)
     return 100 / len(scored) if scored else None
 
 
-def _beats_single_step(e: Evidence) -> tuple[str, str]:
+class _MissingEvidence(Exception):
+    """A check can't be made; the message says what is needed."""
+
+
+class _Evidence:
+    """Numbers of one model, by the roles of the checklist; a missing one raises with the way to get it."""
+
+    def __init__(self, benchmark: Benchmark, model: str) -> None:
+        self.benchmark = benchmark
+        self.model = model
+
+    def role(self, role: str) -> str:
+        """Name of the row that plays a role."""
+        if not (name := (self.benchmark.checklist or {}).get(role)):
+            raise _MissingEvidence(f"name a row for the role {role!r} in the checklist.")
+        return name
+
+    def dsc(self, row: str) -> float:
+        """Mean DSC of a row, in percent."""
+        if (value := self.benchmark.value(self.model, row, "dsc")) is None:
+            raise _MissingEvidence(f"{row} has no DSC for {self.model}; run it again.")
+        return 100 * value
+
+    def rmse(self, row: str) -> float:
+        """Mean RMSE of a row, in intensity levels (0-255 scale)."""
+        if (value := self.benchmark.value(self.model, row, "rmse")) is None:
+            raise _MissingEvidence(f"{row} has no RMSE for {self.model}; run it again.")
+        return value
+
+    def sweep(self, attack: str) -> list[str]:
+        """Rows of an attack by rising budget."""
+        parameter, _ = self._size(attack)
+        return [row for _, row in self.benchmark.sweep(attack, parameter)]
+
+    def same_size(self, other: str) -> tuple[str, str]:
+        """Budget of the iterative attack's base row as text, and the row of another attack that has the same."""
+        name = self.role("iterative")
+        (parameter, size), (its_parameter, its_size) = self._size(name), self._size(other)
+        row = next((row for value, row in self.benchmark.sweep(other, its_parameter) if value == size), None)
+        if row is None:
+            raise _MissingEvidence(
+                f"{name} has {parameter} {size:g} and {other} {its_parameter} {its_size:g}; give them the same, "
+                f"or sweep the {its_parameter} of {other} over {size:g} too."
+            )
+        return f"{parameter} {size:g}", row
+
+    def budget_points(self) -> tuple[str, list[tuple[float, float]]]:
+        """The iterative attack, and its DSC in percent by rising budget."""
+        name = self.role("iterative")
+        parameter, _ = self._size(name)
+        return name, [(value, self.dsc(row)) for value, row in self.benchmark.sweep(name, parameter)]
+
+    def transferred(self, attack: str) -> list[tuple[str, float, float]]:
+        """For each other model: its name, and the DSC of the attack made on this and on that one, same cases."""
+        pairs = []
+        for source in self.benchmark.models:
+            scores = self.benchmark.transferred(source, self.model, attack)
+            own = self.benchmark.white_box(self.model, attack, list(scores))
+            other = mean(list(scores.values()))
+            if source != self.model and own is not None and other is not None:
+                pairs.append((source, 100 * own, 100 * other))
+        return pairs
+
+    def _size(self, attack: str) -> tuple[str, float]:
+        parameter = self.benchmark.budget(attack)
+        value = None if parameter is None else self.benchmark.base_value(attack, parameter)
+        if parameter is None or not isinstance(value, (int, float)):
+            raise _MissingEvidence(f"the budget of {attack} is not known; run a model to its end.")
+        return parameter, value
+
+
+def _beats_single_step(e: _Evidence) -> tuple[bool, str]:
     name, one = e.role("iterative"), e.role("single_step")
     size, row = e.same_size(one)
     many, single = e.dsc(name), e.dsc(row)
-    return verdict(many <= single), f"{name} reaches DSC {many:.2f}, {row} {single:.2f}, both at {size}."
+    return many <= single, f"{name} reaches DSC {many:.2f}, {row} {single:.2f}, both at {size}."
 
 
-def _converged(e: Evidence) -> tuple[str, str]:
+def _converged(e: _Evidence) -> tuple[bool, str]:
     name = e.role("iterative")
     steps = e.benchmark.base_value(name, "steps")
     rows = e.benchmark.sweep(name, "steps")
     twice = next((row for value, row in rows if steps is not None and value == 2 * steps), None)
     if twice is None:
-        raise MissingEvidence(f"sweep the steps of {name} to twice those of its base row.")
+        raise _MissingEvidence(f"sweep the steps of {name} to twice those of its base row.")
     base, more = e.dsc(name), e.dsc(twice)
     good = _within(abs(base - more), 1)
     advice = "" if good else f"; {name} has not converged: use more steps"
-    return verdict(good), f"{steps} steps reach DSC {base:.2f}, {2 * steps} steps {more:.2f}{advice}."
+    return good, f"{steps} steps reach DSC {base:.2f}, {2 * steps} steps {more:.2f}{advice}."
 
 
-def _grows(e: Evidence) -> tuple[str, str]:
+def _grows(e: _Evidence) -> tuple[bool, str]:
     name, points = e.budget_points()
     if len(points) < 2:
-        raise MissingEvidence(f"sweep the budget of {name}.")
+        raise _MissingEvidence(f"sweep the budget of {name}.")
     curve = ", ".join(f"{value:g}: {dsc:.2f}" for value, dsc in points)
     rise = max(dsc - min(d for _, d in points[: i + 1]) for i, (_, dsc) in enumerate(points))
-    return verdict(_within(rise, 0.5)), f"DSC under {name} by budget: {curve}; it rises by {rise:.2f} at most."
+    return _within(rise, 0.5), f"DSC under {name} by budget: {curve}; it rises by {rise:.2f} at most."
 
 
-def _reaches_chance(e: Evidence) -> tuple[str, str]:
+def _reaches_chance(e: _Evidence) -> tuple[bool, str]:
     name, points = e.budget_points()
     if (huge := (e.benchmark.checklist or {}).get(_HUGE)) is None:
-        raise MissingEvidence(f"name a {_HUGE} in the checklist, e.g. half the gray values, 128.")
+        raise _MissingEvidence(f"name a {_HUGE} in the checklist, e.g. half the intensity scale, 128.")
     dsc = next((dsc for value, dsc in points if value == huge), None)
     if dsc is None:
-        raise MissingEvidence(f"add {huge} to the budgets over which {name} is swept.")
+        raise _MissingEvidence(f"add {huge} to the budgets over which {name} is swept.")
     if (chance := chance_dsc(e.benchmark, e.model)) is None:
-        raise MissingEvidence("metrics.csv has no DSC of a class; run the model again.")
-    return verdict(dsc <= chance), f"{name} at {huge} reaches DSC {dsc:.2f}; guessing at random gives {chance:.2f}."
+        raise _MissingEvidence("metrics.csv has no DSC of a class; run the model again.")
+    return dsc <= chance, f"{name} at {huge} reaches DSC {dsc:.2f}; guessing at random gives {chance:.2f}."
 
 
-def _beats_noise(e: Evidence) -> tuple[str, str]:
+def _beats_noise(e: _Evidence) -> tuple[bool, str]:
     name = e.role("iterative")
     moved = e.rmse(name)
     # Noise of the same nominal size may come out smaller, since clipping takes more of it.
@@ -141,43 +212,43 @@ def _beats_noise(e: Evidence) -> tuple[str, str]:
     attacked, noisy = e.dsc(name), e.dsc(row)
     told = f"{name} reaches DSC {attacked:.2f} at RMSE {moved:.2f}, {row} {noisy:.2f} at {e.rmse(row):.2f}"
     if e.rmse(row) < moved and attacked < noisy:
-        raise MissingEvidence(f"{told}: the noise is smaller; sweep it to a larger sigma.")
-    return verdict(attacked < noisy), f"{told}."
+        raise _MissingEvidence(f"{told}: the noise is smaller; sweep it to a larger sigma.")
+    return attacked < noisy, f"{told}."
 
 
-def _beats_quantizing(e: Evidence) -> tuple[str, str]:
+def _beats_quantizing(e: _Evidence) -> tuple[bool, str]:
     name, control = e.role("frequency"), e.role("quantize")
     attacked, quantized = e.dsc(name), e.dsc(control)
-    return verdict(attacked < quantized), f"{name} reaches DSC {attacked:.2f}, {control} {quantized:.2f}."
+    return attacked < quantized, f"{name} reaches DSC {attacked:.2f}, {control} {quantized:.2f}."
 
 
-def _beats_transfer(e: Evidence) -> tuple[str, str]:
+def _beats_transfer(e: _Evidence) -> tuple[bool, str]:
     name = e.role("iterative")
     pairs = e.transferred(name)
     if not pairs:
-        raise MissingEvidence(f"benchmark a second model and transfer {name} between them.")
+        raise _MissingEvidence(f"benchmark a second model and transfer {name} between them.")
     good = all(_within(own - other, 0.5) for _, own, other in pairs)
     told = "; ".join(f"made on it {own:.2f}, made on {source} {other:.2f}" for source, own, other in pairs)
-    return verdict(good), f"DSC under {name}: {told}{'' if good else '; ' + _MASKED}."
+    return good, f"DSC under {name}: {told}{'' if good else '; ' + _MASKED}."
 
 
-def _beats_gradient_free(e: Evidence) -> tuple[str, str]:
+def _beats_gradient_free(e: _Evidence) -> tuple[bool, str]:
     name, free = e.role("iterative"), e.role("gradient_free")
     size, row = e.same_size(free)
     white, black = e.dsc(name), e.dsc(row)
     good = _within(white - black, 0.5)
     told = f"{name} reaches DSC {white:.2f}, {row} without gradients {black:.2f}, both at {size}"
-    return verdict(good), f"{told}{'' if good else '; ' + _MASKED}."
+    return good, f"{told}{'' if good else '; ' + _MASKED}."
 
 
-def _random_starts(e: Evidence) -> tuple[str, str]:
+def _random_starts(e: _Evidence) -> tuple[bool, str]:
     name = e.role("iterative")
     seeds = [row for _, row in e.benchmark.sweep(name, "seed") if row != name]
     if not seeds:
-        raise MissingEvidence(f"sweep the seed of {name}.")
+        raise _MissingEvidence(f"sweep the seed of {name}.")
     scores = [e.dsc(row) for row in (name, *seeds)]
     spread = max(scores) - min(scores)
-    return verdict(_within(spread, 1)), f"{len(scores)} seeds of {name}: DSC {min(scores):.2f} to {max(scores):.2f}."
+    return _within(spread, 1), f"{len(scores)} seeds of {name}: DSC {min(scores):.2f} to {max(scores):.2f}."
 
 
 def _within(points: float, limit: float) -> bool:

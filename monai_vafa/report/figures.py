@@ -1,11 +1,12 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of each case: what was attacked, what the network then said."""
+"""Pictures of cases: what was attacked, and what the network then said."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,27 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from monai_vafa.results.files import write_file
+from monai_vafa.results.schema import LABEL, volume_name
 
-__all__ = ["case_figure", "case_figures", "figure_rows"]
+__all__ = [
+    "ClassPainter",
+    "axial_slice",
+    "can_draw",
+    "case_figure",
+    "case_figures",
+    "figure_rows",
+    "load_volume",
+    "most_changed_slice",
+    "new_figure",
+    "save_figure",
+]
+
+logger = logging.getLogger(__name__)
 
 _DPI = 110
-_MOST_ROWS = 7  # a figure with more is too tall to look at
-_KEPT_CONTROLS = ("quantize_only", "gn")
+_KINDS = ("adversarial", "predictions")
+_MOST_ROWS = 7  # taller figures don't fit on a screen
+_MOST_CONTROLS = 2
 
 
 def case_figures(folder: str | os.PathLike, summary: Mapping[str, Any], attacks: Sequence[str]) -> list[str]:
@@ -35,38 +51,41 @@ def case_figures(folder: str | os.PathLike, summary: Mapping[str, Any], attacks:
         names of the cases drawn.
 
     Raises:
-        ModuleNotFoundError: When matplotlib is missing.
+        ModuleNotFoundError: If matplotlib is missing.
     """
-    drawn = []
+    root, drawn = Path(folder), []
     for case in tqdm([c for c in summary["cases"] if c not in summary["failed"]], desc="figures", leave=False):
-        stored = [a for a in attacks if all((Path(folder) / kind).is_file() for kind in _volumes(case, a))]
-        if stored[:1] == attacks[:1] and (Path(folder) / "predictions" / f"{case}_label.nii.gz").is_file():
-            rows = figure_rows(summary["means"], stored)
-            activation = summary.get("activation", "softmax")  # earlier versions knew no other
+        stored = [a for a in attacks if all((root / volume_name(kind, case, a)).is_file() for kind in _KINDS)]
+        if stored[:1] == attacks[:1] and (root / volume_name("predictions", case, LABEL)).is_file():
+            controls = {name for name, row in summary.get("attacks", {}).items() if row.get("control")}
+            rows = figure_rows(summary["means"], stored, controls)
+            activation = summary.get("activation", "softmax")
             case_figure(folder, case, rows, summary["class_names"], summary["description"], activation=activation)
             drawn.append(case)
     return drawn
 
 
-def figure_rows(means: Mapping[str, Mapping[str, Any]], attacks: Sequence[str]) -> list[str]:
+def figure_rows(
+    means: Mapping[str, Mapping[str, Any]], attacks: Sequence[str], controls: Iterable[str] = ()
+) -> list[str]:
     """
-    Which rows to draw: all when they are few, else clean, two controls, and the strongest attacks.
+    Which rows to draw: all if they are few, else clean, the first two controls, and the strongest attacks.
 
     Args:
         means: attack -> column -> mean.
         attacks: names of the rows, the clean one first.
+        controls: names of the rows that never look at the network.
 
     Returns:
-        at most seven names; of a choice, the attack with the lowest mean DSC comes last, since that one chooses the
-        slice.
+        at most seven names, in the order of ``attacks``.
     """
     if len(attacks) <= _MOST_ROWS:
         return list(attacks)
-    clean, *others = attacks
-    controls = [name for name in _KEPT_CONTROLS if name in others]
-    scores = {name: means[name].get("dsc") for name in others if name not in controls}
-    ranked = sorted(scores, key=lambda name: 1.0 if (dsc := scores[name]) is None else float(dsc), reverse=True)
-    return [clean, *controls, *ranked[-(_MOST_ROWS - 1 - len(controls)) :]]
+    kept = [attacks[0], *[name for name in attacks if name in set(controls)][:_MOST_CONTROLS]]
+    scores = {name: means[name].get("dsc") for name in attacks if name not in {*kept, *controls}}
+    strongest = sorted(scores, key=lambda name: 1.0 if (dsc := scores[name]) is None else float(dsc))
+    kept += strongest[: _MOST_ROWS - len(kept)]
+    return [name for name in attacks if name in kept]
 
 
 def case_figure(
@@ -81,110 +100,164 @@ def case_figure(
     """
     Draw one case like Fig. 2 of the paper: a row for the clean image and each attack.
 
-    Shown are the image, the network's prediction over it, and the change to the image (in its own units); in the
-    clean row, the reference labels. The axial slice is the one in which the last attack changes the prediction of
-    the most voxels, among the slices with at least half as many labelled voxels as the fullest one: the attack at
-    its best, not on average, but where there is something to see. A 2-D image has no slices to choose from. Where
-    classes may overlap, the smaller one (in the reference labels) is painted over the larger.
+    A row shows the image, the network's prediction over it, and the change of the image in its own units; the clean
+    row shows the reference labels instead of a change. See :func:`most_changed_slice` for the choice of the axial
+    slice.
 
     Args:
         folder: result folder of a run.
         case: case name.
         attacks: names of the rows, the clean one first.
-        class_names: names for the legend, for softmax background first.
+        class_names: names for the legend; for softmax, background first.
         title: line on top, for example what the data are.
-        activation: ``"softmax"``, or ``"sigmoid"`` where predictions have a channel of 0 and 1 for each class.
+        activation: ``"softmax"``, or ``"sigmoid"`` if predictions have a channel of 0 and 1 for each class.
 
     Returns:
         path of the PNG, ``figures/CASE.png`` in the folder.
 
     Raises:
-        ModuleNotFoundError: When matplotlib is missing.
+        ModuleNotFoundError: If matplotlib is missing.
     """
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
-
+    # of several image channels the first is shown
     root = Path(folder)
-    # of several channels the first is shown
-    images = {a: _load(root / "adversarial" / f"{case}_{a}.nii.gz")[..., 0] for a in attacks}
-    channels = {a: _load(root / "predictions" / f"{case}_{a}.nii.gz") for a in (*attacks, "label")}
-    clean, last = attacks[0], attacks[-1]
-    filled = channels["label"].any(axis=-1).sum(axis=(0, 1))
-    changed = (channels[last] != channels[clean]).any(axis=-1).sum(axis=(0, 1))
-    labels = {name: volume[..., 0] for name, volume in channels.items()}
-    if activation == "sigmoid":
-        order = channels["label"].sum(axis=(0, 1, 2), dtype=int).argsort()[::-1]
-        labels = {name: _painted(volume, order) for name, volume in channels.items()}
-        class_names = ["", *class_names]
-    axial = int(np.where(filled >= filled.max() / 2, changed, -1).argmax())
-    low, high = float(images[clean].min()), float(images[clean].max())
-    limit = max(max(float(np.abs(_cut(images[a] - images[clean], axial)).max()) for a in attacks), 1e-6)
-    # background is left clear
-    palette = colormaps["tab10" if len(class_names) <= 10 else "tab20"]
-    colors = [palette(i % palette.N) for i in range(len(class_names))]
+    images = {a: load_volume(root / volume_name("adversarial", case, a))[..., 0] for a in attacks}
+    channels = {a: load_volume(root / volume_name("predictions", case, a)) for a in (*attacks, LABEL)}
+    clean = attacks[0]
+    painter = ClassPainter(class_names, channels[LABEL], activation)
+    axial = most_changed_slice(channels[LABEL], channels[clean], [channels[a] for a in attacks[1:]])
+    gray = {"cmap": "gray", "vmin": float(images[clean].min()), "vmax": float(images[clean].max())}
+    changes = {a: axial_slice(images[a] - images[clean], axial) for a in attacks}
+    limit = max(*(float(np.abs(change).max()) for change in changes.values()), 1e-6)
 
-    figure = Figure(figsize=(9.6, 2.9 * len(attacks) + 0.8), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9.6, 2.9 * len(attacks) + 0.8)
     axes = figure.subplots(len(attacks), 3, squeeze=False)
     for row, name in zip(axes, attacks, strict=True):
-        image = _cut(images[name], axial)
-        gray: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "nearest"}
-        row[0].imshow(image, **gray)
-        row[1].imshow(image, **gray)
-        row[1].imshow(_overlay(_cut(labels[name], axial), colors), interpolation="nearest")
-        row[0].set_ylabel(name, fontsize=11)
-        if name == clean:
-            row[0].set_title("image")
-            row[1].set_title("prediction")
-            row[2].set_title("reference labels")
-            row[2].imshow(image, **gray)
-            row[2].imshow(_overlay(_cut(labels["label"], axial), colors), interpolation="nearest")
-        else:
-            change = _cut(images[name] - images[clean], axial)
-            shown = row[2].imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-            if name == attacks[1]:
-                row[2].set_title("change of the image")
+        image = axial_slice(images[name], axial)
         for axis in row:
             axis.set_xticks([])
             axis.set_yticks([])
+            axis.imshow(image, interpolation="nearest", **gray)
+        row[0].set_ylabel(name, fontsize=11)
+        row[1].imshow(painter.paint(channels[name], axial), interpolation="nearest")
+        if name == clean:
+            row[2].imshow(painter.paint(channels[LABEL], axial), interpolation="nearest")
+            for axis, text in zip(row, ("image", "prediction", "reference labels"), strict=True):
+                axis.set_title(text)
+        else:
+            shown = row[2].imshow(changes[name], cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+            if name == attacks[1]:
+                row[2].set_title("change of the image")
     if len(attacks) > 1:
         figure.colorbar(shown, ax=list(axes[:, 2]), shrink=0.6, aspect=40, location="right")
-    present = sorted({int(c) for volume in labels.values() for c in np.unique(_cut(volume, axial))} - {0})
-    patches = [Patch(color=colors[c], label=class_names[c]) for c in present if c < len(class_names)]
-    if patches:
+    if patches := painter.legend():
         figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
-    where = f", axial slice {axial}" if len(filled) > 1 else ""
+    where = f", axial slice {axial}" if channels[clean].shape[2] > 1 else ""
     figure.suptitle(f"{case}{where}" + (f"\n{title}" if title else ""), fontsize=10)
-    path = root / "figures" / f"{case}.png"
-    write_file(path, lambda partial: figure.savefig(partial, format="png"))
-    return path
+    return save_figure(figure, root / "figures" / f"{case}.png")
 
 
-def _volumes(case: str, name: str) -> list[str]:
-    return [f"{kind}/{case}_{name}.nii.gz" for kind in ("adversarial", "predictions")]
+class ClassPainter:
+    """
+    Paints classes over a slice, the background left clear. Where classes overlap, the smaller one lies on top.
+
+    Args:
+        class_names: names for the legend; for softmax, background first.
+        label: reference labels ``(H, W, D, C)``, by which classes are larger or smaller.
+        activation: ``"softmax"`` (class maps), or ``"sigmoid"`` (a channel of 0 and 1 for each class).
+
+    Raises:
+        ModuleNotFoundError: If matplotlib is missing.
+    """
+
+    def __init__(self, class_names: Sequence[str], label: np.ndarray, activation: str) -> None:
+        from matplotlib import colormaps
+
+        self.names = ["", *class_names] if activation == "sigmoid" else list(class_names)
+        self._order = None
+        if activation == "sigmoid":
+            self._order = label.sum(axis=(0, 1, 2), dtype=int).argsort()[::-1]
+        palette = colormaps["tab10" if len(self.names) <= 10 else "tab20"]
+        self._colors = [palette(i % palette.N) for i in range(len(self.names))]
+        self._rgba = np.array([(*color[:3], 0.65 if i else 0.0) for i, color in enumerate(self._colors)])
+        self._painted: set[int] = set()
+
+    def paint(self, channels: np.ndarray, axial: int) -> np.ndarray:
+        """
+        An axial slice of a prediction as colours.
+
+        Args:
+            channels: class map or channels ``(H, W, D, C)``.
+            axial: index of the slice.
+
+        Returns:
+            RGBA ``(rows, columns, 4)`` in [0, 1].
+        """
+        classes = channels[..., 0]
+        if self._order is not None:
+            classes = np.zeros(channels.shape[:3], int)
+            for index in self._order:
+                classes[channels[..., index] > 0] = index + 1
+        shown = axial_slice(classes, axial).astype(int).clip(0, len(self._colors) - 1)
+        self._painted |= set(np.unique(shown).tolist())
+        return self._rgba[shown]
+
+    def legend(self) -> list[Any]:
+        """A patch with a name for each class painted so far."""
+        from matplotlib.patches import Patch
+
+        return [Patch(color=self._colors[i], label=self.names[i]) for i in sorted(self._painted - {0})]
 
 
-def _load(path: Path) -> np.ndarray:
-    """Voxels ``(H, W, D, C)``, of a 2-D image with a depth of 1."""
-    volume = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
-    return volume.reshape((*volume.shape, 1, 1)[:4])
+def most_changed_slice(label: np.ndarray, clean: np.ndarray, attacked: Sequence[np.ndarray]) -> int:
+    """
+    The axial slice to show: attacks at their best, not on average, but where there is something to see.
+
+    Args:
+        label: reference labels ``(H, W, D, C)``.
+        clean: prediction for the clean image, of the same shape.
+        attacked: predictions for the attacked images.
+
+    Returns:
+        index of the slice in which the attacks together change the prediction of the most voxels, among the slices
+        with at least half as many labelled voxels as the fullest one.
+    """
+    filled = label.any(axis=-1).sum(axis=(0, 1))
+    changed = sum(((volume != clean).any(axis=-1).sum(axis=(0, 1)) for volume in attacked), np.zeros_like(filled))
+    return int(np.where(filled >= filled.max() / 2, changed, -1).argmax())
 
 
-def _painted(channels: np.ndarray, order: Sequence[int]) -> np.ndarray:
-    """Class map of classes that may overlap: 0 where there is none, else one more than the class; later ones on top."""
-    painted = np.zeros(channels.shape[:3], int)
-    for index in order:
-        painted[channels[..., index] > 0] = index + 1
-    return painted
-
-
-def _cut(volume: np.ndarray, axial: int) -> np.ndarray:
+def axial_slice(volume: np.ndarray, axial: int) -> np.ndarray:
     """An axial slice of a RAS volume as radiologists look at it: anterior on top, the patient's right on the left."""
     return np.rot90(volume[::-1, :, axial].astype(np.float32))
 
 
-def _overlay(labels: np.ndarray, colors: Sequence[tuple[float, ...]]) -> np.ndarray:
-    rgba = np.array([(*color[:3], 0.0 if i == 0 else 0.65) for i, color in enumerate(colors)])
-    return rgba[labels.astype(int).clip(0, len(colors) - 1)]
+def load_volume(path: Path) -> np.ndarray:
+    """Voxels ``(H, W, D, C)``; a 2-D image has a depth of 1."""
+    volume = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+    return volume.reshape((*volume.shape, 1, 1)[:4])
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is there; a warning says so if it is not."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError as error:
+        logger.warning("no figures: %s; pip install matplotlib", error)
+        return False
+    return True
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure, in inches, that needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a figure as PNG; returns the path."""
+    write_file(path, lambda partial: figure.savefig(partial, format="png"))
+    return path

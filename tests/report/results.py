@@ -36,7 +36,14 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
-def write_model(folder, scores, **facts):
+def described(row, parameters=None, budget=None, control=False):
+    """What ``summary.json`` says of a row."""
+    attack = row.partition("-")[0]
+    facts = {"class": attack.upper(), "threat_model": f"who may do {row}", "control": control, "budget": budget}
+    return {**facts, "parameters": parameters or {}, "value": (parameters or {}).get(budget), "base": attack}
+
+
+def write_model(folder, scores, attacks=None, **facts):
     """
     Result folder of one model.
 
@@ -57,31 +64,36 @@ def write_model(folder, scores, **facts):
         "status": "complete",
         "description": "made up",
         "class_names": list(CLASSES),
-        "threat_models": {row: f"who may do {row}" for row in scores if row != "clean"},
+        "attacks": attacks or {row: described(row) for row in scores if row != "clean"},
         "unmeasured": [],
         "cases": {case: f"/data/{case}.nii.gz" for case in CASES},
         "failed": {},
         "means": means,
-        "parameters": {"attacks": {}},
         **facts,
     }
     (folder / "summary.json").write_text(json.dumps(summary))
 
 
-def write_benchmark(folder, models, base=None, transfer=(), **facts):
+def write_benchmark(folder, models, base=None, transfer=(), budgets=None, controls=(), **facts):
     """
     Result folder of a benchmark, from model -> row -> column -> value; a model without rows has failed.
 
-    Rows are named ATTACK or ATTACK-PARAMETER=VALUE; ``base`` holds the base rows' own values.
+    Rows are named ATTACK or ATTACK-PARAMETER=VALUE; ``base`` holds the base rows' parameters, ``budgets`` the
+    parameter that bounds each attack, ``controls`` the names of those that never look at the network.
     """
     rows = {}
     for name in dict.fromkeys(row for scores in models.values() for row in scores if row != "clean"):
         attack, _, change = name.partition("-")
         parameter, _, value = change.partition("=")
         rows[name] = {"attack": attack, "parameter": parameter or None, "value": float(value) if value else None}
+    base, budgets = base or {}, budgets or {}
+    attacks = {
+        name: described(name, base.get(row["attack"]), budgets.get(row["attack"]), row["attack"] in controls)
+        for name, row in rows.items()
+    }
     for model, scores in models.items():
         if scores:
-            write_model(folder / model, scores)
+            write_model(folder / model, scores, attacks)
     if transfer:
         write_csv(folder / "transfer.csv", list(transfer))
     content = {
@@ -89,8 +101,6 @@ def write_benchmark(folder, models, base=None, transfer=(), **facts):
         "description": "made up",
         "models": list(models),
         "rows": rows,
-        "budgets": {},
-        "values": base or {},
         "worst_cases": {},
         "checklist": None,
         "published": None,

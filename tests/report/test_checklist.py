@@ -155,12 +155,13 @@ def test_other_sizes_are_not_compared_unless_swept(tmp_path, check, other):
     assert line["verdict"] == "fail"
 
 
-def test_sizes_of_attacks_that_were_not_swept_come_from_their_parameters(tmp_path):
-    checklist(tmp_path, SOUND, base={"pgd": BASE["pgd"]}, budgets={"pgd": "eps"})
+def test_attack_without_a_known_budget_is_not_compared(tmp_path):
+    checklist(tmp_path, SOUND, budgets={"pgd": "eps"})
     path = tmp_path / "m" / "summary.json"
+    line = referee_checklist(Benchmark(tmp_path), "m")[0]
+    assert line["verdict"] == "not applicable" and "budget of fgsm is not known" in line["reason"]
     summary = json.loads(path.read_text())
-    assert referee_checklist(Benchmark(tmp_path), "m")[0]["verdict"] == "not applicable"
-    summary["parameters"]["attacks"]["fgsm"] = {"eps": 4.0}
+    summary["attacks"]["fgsm"]["budget"] = "eps"
     path.write_text(json.dumps(summary))
     assert referee_checklist(Benchmark(tmp_path), "m")[0]["verdict"] == "pass"
 

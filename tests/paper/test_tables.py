@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from monai_vafa.paper import write_paper_report
 from monai_vafa.paper.published import SWEEPS, TABLE_1
 from monai_vafa.paper.tables import budget_table, sweep_tables
 from monai_vafa.report.benchmark import Benchmark
-from monai_vafa.report.table import table_text
-
-from .results import BASE, BUDGETS, CLEAN, ROWS, attacked, table_row, write_benchmark
+from monai_vafa.report.tables import table_text
+from tests.report.results import BASE, BUDGETS, CLEAN, ROWS, attacked, table_row, write_benchmark
 
 
 def benchmark(folder, models, **facts):
@@ -22,6 +22,14 @@ def test_published_numbers_stand_beside_ours(tmp_path):
     assert table_row(text, "unetr", "clean") == ["-", "90.00", "2.00", "100.00", "74.3", "14.0", "-"]
     assert table_row(text, "unetrpp", "pgd")[-9:] == ["77.5", "/", "67.1", "48.1", "/", "78.3", "95.7", "/", "85.1"]
     assert "arXiv 2307.07269" in text and "block 32, 20 steps" in text
+
+
+def test_page_has_the_tables_of_the_paper(tmp_path):
+    made = benchmark(tmp_path, {"unetr": ROWS}, published="synapse")
+    write_paper_report(made.folder)
+    page = (tmp_path / "index.html").read_text()
+    for part in ("Damage and visibility", "In the layout of the paper", "62.7 / 50.8"):
+        assert part in page, part
 
 
 def test_without_published_only_ours_are_shown(tmp_path):

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of a self-contained HTML page, everything that comes from outside escaped."""
+"""Parts of a self-contained HTML page; all text is escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from urllib.parse import quote
 
-from .table import Table
+from .tables import Table
 
 __all__ = ["bullets", "definitions", "document", "heading", "image", "paragraph", "tables_html", "unfold"]
 
@@ -68,7 +68,7 @@ def bullets(lines: Iterable[str], kind: str = "") -> str:
 
 
 def definitions(terms: Mapping[str, str]) -> str:
-    """A list of names with what they mean; names that mean the same stand together."""
+    """A list of names and their meaning; names with the same meaning share an entry."""
     names: dict[str, list[str]] = {}
     for term, text in terms.items():
         names.setdefault(text, []).append(term)

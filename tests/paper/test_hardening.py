@@ -12,15 +12,13 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from monai_vafa.paper.hardening import change_table, hardening_table
-from monai_vafa.paper.hardening_figure import hardening_figure
+from monai_vafa.paper import write_paper_report
+from monai_vafa.paper.hardening import change_table, hardening_figure, hardening_table
 from monai_vafa.paper.published import TABLE_1, TABLE_2
 from monai_vafa.paper.tables import budget_table, sweep_tables
-from monai_vafa.report import write_benchmark_report
 from monai_vafa.report.benchmark import Benchmark
-from monai_vafa.report.table import table_text
-
-from .results import CLEAN, attacked, table_row, write_benchmark, write_volumes
+from monai_vafa.report.tables import table_text
+from tests.report.results import CLEAN, attacked, table_row, write_benchmark, write_volumes
 
 HARDENED = {"a": ["unetr", "clean"], "b": ["unetr", "vafa"], "c": ["unetrpp", "vafa_fr"]}
 MODELS = {
@@ -159,7 +157,7 @@ def test_reported_only_if_models_were_hardened(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     folder = make(tmp_path / "new", published="synapse").folder
     write_volumes(folder / "a", "c1", list(MODELS["a"]))
-    write_benchmark_report(folder)
+    write_paper_report(folder)
     page = (folder / "index.html").read_text()
     for part in ("Hardened models", "trained against", "64.83", "+15.00", 'src="figures/hardening_c1.png"'):
         assert part in page, part
@@ -168,17 +166,17 @@ def test_reported_only_if_models_were_hardened(tmp_path, caplog):
     old = write_benchmark(tmp_path / "old", MODELS, SYNAPSE)
     assert "hardened" not in json.loads((old / "benchmark.json").read_text())
     write_volumes(old / "a", "c1", list(MODELS["a"]))
-    write_benchmark_report(old)
+    write_paper_report(old)
     assert Benchmark(old).hardened == {}
     assert "ardened" not in (old / "index.html").read_text()
     assert not list(old.glob("figures/hardening*"))
 
 
-def test_without_matplotlib_the_tables_still_come(tmp_path, monkeypatch):
+def test_tables_come_without_matplotlib(tmp_path, monkeypatch):
     folder = make(tmp_path).folder
     write_volumes(folder / "a", "c1", list(MODELS["a"]))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    write_benchmark_report(folder)
+    write_paper_report(folder)
     page = (folder / "index.html").read_text()
     assert "+15.00" in page and "<img" not in page
 
@@ -214,7 +212,7 @@ def test_figure_stays_readable(tmp_path, grids):
     rows = {"clean": CLEAN, **{name: attacked(0.8 - 0.1 * i) for i, name in enumerate(names)}}
     models = {f"{network}{i}": rows for network in ("unetr", "unetrpp") for i in range(5)}
     hardened = {model: [model[:-1], "clean" if model[-1] == "0" else f"attack{model[-1]}"] for model in models}
-    made = make(tmp_path, models, base={}, hardened=hardened)
+    made = make(tmp_path, models, base={}, hardened=hardened, controls=["gn", "quantize_only"])
     for model in models:
         write_volumes(made.folder / model, "c1", list(rows))
     assert hardening_figure(made) is not None

@@ -27,7 +27,7 @@ def summary():
         "class_names": ["background", "tumour"],
         "description": "made <up> & more",
         "unmeasured": ["lpips"],
-        "threat_models": {"vafa": "white box, x < y"},
+        "attacks": {"vafa": {"threat_model": "white box, x < y", "control": False}},
     }
 
 
@@ -96,7 +96,7 @@ def test_page_holds_tables_figures_threat_models_and_problems_escaped(folder):
     assert "<script" not in page and "http" not in page
 
 
-def test_without_matplotlib_the_tables_still_come(folder, caplog, monkeypatch):
+def test_tables_come_without_matplotlib(folder, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     write_report(folder)
@@ -116,7 +116,7 @@ def test_few_rows_are_all_drawn_in_their_order():
     assert figure_rows(means, ["clean", "b", "a"]) == ["clean", "b", "a"]
 
 
-def test_of_many_rows_controls_and_the_strongest_attacks_are_drawn_strongest_last():
+def test_of_many_rows_two_controls_and_the_strongest_attacks_are_drawn():
     scores = {
         "clean": 0.9,
         "gn": 0.89,
@@ -129,7 +129,17 @@ def test_of_many_rows_controls_and_the_strongest_attacks_are_drawn_strongest_las
         "quantize_only": 0.6,
     }
     means = {name: {"dsc": dsc} for name, dsc in scores.items()}
-    assert figure_rows(means, list(scores)) == ["clean", "quantize_only", "gn", "d", "e", "c", "a"]
+    assert figure_rows(means, list(scores), ["quantize_only", "gn"]) == [
+        "clean",
+        "gn",
+        "a",
+        "c",
+        "d",
+        "e",
+        "quantize_only",
+    ]
+    few = figure_rows(means, list(scores), ["quantize_only", "gn", "a", "b"])
+    assert few == ["clean", "gn", "a", "c", "d", "e", "f"]
 
 
 def test_report_needs_neither_torch_nor_monai():

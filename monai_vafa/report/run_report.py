@@ -11,52 +11,42 @@ from pathlib import Path
 from typing import Any
 
 from monai_vafa.results.files import read_json, write_text
+from monai_vafa.results.schema import RUN_FILES, SUMMARY
 
-from .figures import case_figures
-from .page import bullets, definitions, document, heading, image, paragraph, tables_html
-from .table import class_table, damage_table, format_tables, run_notes
+from .figures import can_draw, case_figures
+from .html import bullets, definitions, document, heading, image, paragraph, tables_html
+from .tables import class_table, damage_table, format_tables, run_notes
 
-__all__ = ["RUN_FILES", "write_report"]
+__all__ = ["write_report"]
 
 logger = logging.getLogger(__name__)
 
-_NO_BACKGROUND = "Classes may overlap (sigmoid outputs) and none is background: fg is the mean over all classes, too."
-RUN_FILES = {
-    "cases.csv": "a row per case and attack: means over classes, visibility, cost",
-    "metrics.csv": "a row per case, attack and class",
-    "summary.json": "means, threat models, every parameter, versions, hash of the checkpoint, failed cases",
-    "adversarial/": "attacked images in the units of the input files",
-    "predictions/": "class maps, of sigmoid outputs a channel of 0 and 1 per class; CASE_label.nii.gz is the reference",
-    "figures/": "a figure per case",
-}
+_NO_BACKGROUND = "Classes may overlap (sigmoid outputs) and none is background: fg, too, is the mean over all classes."
 
 
 def write_report(folder: str | os.PathLike) -> None:
     """
-    Log the tables of a run, draw a figure per case, and write it all to ``index.html``.
+    Log the tables of a run, draw a figure per case, and write everything to ``index.html``.
 
-    Figures need matplotlib; without it the run's other results stand, and a warning says what is missing.
+    Figures need matplotlib; without it a warning says so and the rest is written.
 
     Args:
         folder: result folder of a run.
 
     Raises:
-        FileNotFoundError: When the folder has no ``summary.json``.
+        FileNotFoundError: If the folder has no ``summary.json``.
     """
     root = Path(folder)
-    if not (summary := read_json(root / "summary.json")):
-        raise FileNotFoundError(f"{root / 'summary.json'} does not exist: not the folder of an attack run.")
-    drawn: list[str] = []
-    try:
-        drawn = case_figures(root, summary, list(summary["means"]))
-    except ModuleNotFoundError as error:
-        logger.warning("no figures: %s; pip install matplotlib", error)
+    if not (summary := read_json(root / SUMMARY)):
+        raise FileNotFoundError(f"{root / SUMMARY} does not exist: not the folder of an attack run.")
+    drawn = case_figures(root, summary, list(summary["means"])) if can_draw() else []
     write_text(root / "index.html", _page(summary, drawn))
     logger.info("\n\n%s\n\nReport: %s\n", format_tables(summary), root / "index.html")
 
 
 def _page(summary: Mapping[str, Any], drawn: Sequence[str]) -> str:
     means = summary["means"]
+    threats = {name: row["threat_model"] for name, row in summary.get("attacks", {}).items()}
     overlap = [_NO_BACKGROUND] if summary.get("activation") == "sigmoid" else []
     unfinished = "" if summary["status"] == "complete" else f"This run is not complete (status: {summary['status']})."
     return document(
@@ -73,7 +63,7 @@ def _page(summary: Mapping[str, Any], drawn: Sequence[str]) -> str:
             *(image(f"figures/{case}.png", case) for case in drawn),
             paragraph("" if drawn else "There are no figures; they need matplotlib and finished cases."),
             heading("Threat models"),
-            definitions(summary["threat_models"]),
+            definitions(threats),
             heading("Files"),
             definitions(RUN_FILES),
         ],

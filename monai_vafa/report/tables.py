@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The tables that a run ends with."""
+"""Tables of results, as text and as cells."""
 
 from __future__ import annotations
 
@@ -8,37 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = [
-    "COLUMNS",
-    "UNITS",
-    "Table",
-    "cell",
-    "class_table",
-    "damage_table",
-    "format_tables",
-    "run_notes",
-    "table_text",
-]
+from monai_vafa.results.schema import COLUMNS, UNITS
 
-# column of cases.csv -> header, and how its mean is printed
-COLUMNS = {
-    "dsc": ("DSC", lambda v: f"{100 * v:.2f}"),
-    "dsc_foreground": ("DSC fg", lambda v: f"{100 * v:.2f}"),
-    "hd95": ("HD95", lambda v: f"{v:.2f}"),
-    "hd95_foreground": ("HD95 fg", lambda v: f"{v:.2f}"),
-    "nsd": ("NSD", lambda v: f"{100 * v:.2f}"),
-    "nsd_foreground": ("NSD fg", lambda v: f"{100 * v:.2f}"),
-    "lpips": ("100(1-LPIPS)", lambda v: f"{100 * (1 - v):.2f}"),
-    "ssim": ("SSIM", lambda v: f"{v:.4f}"),
-    "psnr": ("PSNR", lambda v: f"{v:.1f}"),
-    "linf": ("L-inf", lambda v: f"{v:.1f}"),
-    "rmse": ("RMSE", lambda v: f"{v:.2f}"),
-    "changed_voxel_rate": ("changed", lambda v: f"{100 * v:.1f} %"),
-}
-UNITS = (
-    "DSC and NSD in percent, means over classes, background included; fg: without background. HD95 in voxels; "
-    "L-inf and RMSE in gray values of 255."
-)
+__all__ = ["Table", "cell", "class_table", "damage_table", "format_tables", "run_notes", "table_text"]
+
 _ABSENT = "-"
 
 
@@ -49,7 +22,7 @@ class Table:
 
     Args:
         title: what it shows; may be empty.
-        rows: cells as text, the header first; all of one length.
+        rows: cells as text, the header first; all of the same length.
         notes: lines below it.
         labels: number of columns, from the left, that name the row.
     """
@@ -68,7 +41,7 @@ def cell(column: str, value: float | None) -> str:
         column: key of ``COLUMNS``.
         value: in the units of the file.
     """
-    return _ABSENT if value is None else COLUMNS[column][1](value)
+    return _ABSENT if value is None else COLUMNS[column].format(value)
 
 
 def damage_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
@@ -80,7 +53,7 @@ def damage_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Tab
         title: what it shows.
     """
     columns = [key for key in COLUMNS if any(key in row for row in means.values())]
-    header = ["", *(COLUMNS[key][0] for key in columns)]
+    header = ["", *(COLUMNS[key].header for key in columns)]
     return Table(title, [header, *([name, *(cell(k, row.get(k)) for k in columns)] for name, row in means.items())])
 
 
@@ -102,7 +75,7 @@ def class_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Tabl
 
 def run_notes(summary: Mapping[str, Any]) -> list[str]:
     """
-    What the tables of a run rest on: cases, units, what could not be measured, which cases failed.
+    Notes below the tables of a run: cases, units, what was not measured, which cases failed.
 
     Args:
         summary: content of ``summary.json``.
@@ -117,14 +90,15 @@ def run_notes(summary: Mapping[str, Any]) -> list[str]:
 
 def format_tables(summary: Mapping[str, Any]) -> str:
     """
-    Tables of a run: the damage and visibility of each attack, then each class.
+    Tables of a run as text: damage and visibility of each attack, then each class.
 
     Args:
         summary: content of ``summary.json``.
 
     Returns:
-        text of some lines: DSC and NSD in percent (mean over classes, background included, as in the paper), HD95 in
-        voxels, 100(1-LPIPS) and SSIM higher = more alike, PSNR in dB, L-inf and RMSE in gray values of 255.
+        several lines: DSC and NSD in percent (mean over classes, background included, as in the paper), HD95 in
+        voxels, 100(1-LPIPS) and SSIM (higher = more alike), PSNR in dB, L-inf and RMSE in intensity levels (0-255
+        scale).
     """
     tables = table_text(damage_table(summary["means"])), table_text(class_table(summary["means"]))
     return "\n\n".join([*tables, "\n".join(run_notes(summary))])

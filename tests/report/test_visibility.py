@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monai_vafa.attacks.roster import ROSTER, RosterEntry
 from monai_vafa.report import write_benchmark_report
 from monai_vafa.report.benchmark import Benchmark
-from monai_vafa.report.equal_visibility import curve_points, dsc_at, equal_visibility_rows, equal_visibility_tables
-from monai_vafa.report.table import table_text
+from monai_vafa.report.tables import table_text
+from monai_vafa.report.visibility import curve_points, dsc_at, equal_visibility_rows, equal_visibility_tables
 
 from .results import read_csv, table_row, write_benchmark
 
@@ -135,9 +136,22 @@ def test_without_lpips_only_ssim_is_shown(tmp_path):
     assert (folder / "figures" / "equal_visibility.png").stat().st_size > 10_000
 
 
-def test_a_parameter_that_bounds_nothing_is_no_budget(tmp_path):
+def test_sweep_over_another_parameter_is_no_budget_curve(tmp_path):
     rows = {name: {"dsc": 0.5, "ssim": 0.9} for name in ("clean", "pgd", "pgd-steps=40")}
-    folder = write_benchmark(tmp_path, {"m": rows}, {"pgd": {"steps": 20}}, budgets={"pgd": "steps"})
+    folder = write_benchmark(tmp_path, {"m": rows}, {"pgd": {"steps": 20, "eps": 4}}, budgets={"pgd": "eps"})
     write_benchmark_report(folder)
     assert read_csv(folder / "equal_visibility.csv") == []
     assert not (folder / "figures" / "equal_visibility.png").exists()
+
+
+def test_attacks_are_drawn_as_the_roster_says(folder, monkeypatch):
+    """A newly registered one too; a row that is not registered has a look of its own."""
+    entry = RosterEntry("pgd", ROSTER["pgd"].attack, color="tab:pink", marker="*", linestyle=":")
+    monkeypatch.setitem(ROSTER, "pgd", entry)
+    monkeypatch.delitem(ROSTER, "gn")
+    drawn = {}
+    monkeypatch.setattr("matplotlib.axes.Axes.plot", lambda self, *a, label, **look: drawn.setdefault(label, look))
+    monkeypatch.setattr("matplotlib.figure.Figure.legend", lambda *args, **kwargs: None)
+    write_benchmark_report(folder)
+    assert {"color": "tab:pink", "marker": "*", "linestyle": ":"}.items() <= drawn["pgd"].items()
+    assert drawn["gn"]["color"].startswith("C")
