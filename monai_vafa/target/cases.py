@@ -10,134 +10,122 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.utils import ensure_tuple
 
 from monai_vafa.data import folder_cases
 
-from .configs import open_workflow
-from .lookup import Parts
-from .scripts import scripts_of
+from .config import Parts
 
-__all__ = ["check_items", "config_items", "find_cases"]
+__all__ = ["cases_of_config", "cases_of_folder"]
 
 logger = logging.getLogger(__name__)
 
 Items = list[dict[str, Any]]
 
 
-def config_items(
-    parts: Parts,
-    dataset_dir: str | None,
-    *,
-    folder: Path,
-    files: Sequence[Path],
-    overrides: Mapping[str, Any],
-    image_key: str,
-    file_keys: Sequence[str],
-) -> Items | None:
+def cases_of_config(parts: Parts, *, image_key: str, label_key: str, file_keys: Sequence[str]) -> Items:
     """
     Cases that a config names.
 
-    Args:
-        parts: of the bundle.
-        dataset_dir: stands in for the config's own; ``None`` leaves that.
-        folder: of the bundle.
-        files: its config files.
-        overrides: id -> value, with which they were read.
-        image_key: key of the image.
-        file_keys: keys of its files, which come as a list under ``image_key`` too.
+    Where it names images alone, as most inference configs do, their labels are those that the config's ``dataset_dir``
+    holds for them in one of the layouts of :func:`monai_vafa.data.folder_cases`.
 
-    Returns:
-        a dictionary per case, or ``None`` where there are none, with a warning when they could not be read.
+    Args:
+        parts: parts of the bundle.
+        image_key: key of the image.
+        label_key: key of the label.
+        file_keys: keys of the image's files, which the result also has as a list under ``image_key``.
+
+    Raises:
+        ValueError: If there are none, or the files of the first one do not exist.
     """
-    if dataset_dir is not None:
-        again = {**overrides, "dataset_dir": dataset_dir}
-        workflow = open_workflow(folder, files, device=torch.device("cpu"), overrides=again)
-        parts = Parts(workflow, name=parts.name, ids=parts.ids)
     id_ = parts.find("data")
-    if id_ is None:
-        return None
-    try:
-        with scripts_of(folder):
+    problem = "names no cases here"
+    items: Items = []
+    if id_ is not None:
+        try:
             data = parts.build("data", id_)
-    except ValueError as error:
-        logger.warning("%s", error)
-        return None
-    if not isinstance(data, Sequence) or not all(isinstance(item, Mapping) for item in data):
-        return None
-    items = [dict(item) for item in data]
+        except ValueError as error:
+            logger.warning("%s", error)
+            data = None
+        if isinstance(data, Sequence) and all(isinstance(item, Mapping) for item in data):
+            items = [dict(item) for item in data]
     for item in items:
         if image_key not in item and all(key in item for key in file_keys):
             item[image_key] = [item[key] for key in file_keys]
-    return items or None
-
-
-def check_items(items: Items | None, *, image_key: str, name: str) -> Items:
-    """
-    Refuse cases of somebody else's machine.
-
-    Args:
-        items: of the config.
-        image_key: key of the image.
-        name: of the bundle, for messages.
-
-    Returns:
-        ``items``.
-
-    Raises:
-        ValueError: When there are none, or the first one's files do not exist.
-    """
-    lost = [path for path in _files(items[0], image_key) if not Path(path).exists()] if items else []
-    if not items or lost:
-        named = f"its config names {lost[0]!r}, which does not exist" if lost else "its config names no cases here"
-        raise ValueError(f"bundle {name}: {named}. Give dataset_dir, a folder of images and labels.")
+    if items and (lost := [path for path in _files(items[0], image_key) if not Path(path).exists()]):
+        items, problem = [], f"names {lost[0]!r}, which does not exist"
+    if not items:
+        raise ValueError(f"bundle {parts.name}: its config {problem}. Give dataset_dir, a folder of images and labels.")
+    if not any(label_key in item for item in items):
+        labels = _labels_in(parts.optional("dataset_dir"))
+        found = [labels.get(_key(_files(item, image_key))) for item in items]
+        items = [
+            item if label is None else {**item, label_key: label} for item, label in zip(items, found, strict=True)
+        ]
     return items
 
 
-def find_cases(
+def cases_of_folder(
     dataset_dir: str | os.PathLike,
     *,
     section: str | None,
     image_key: str,
     label_key: str,
-    read_items: Callable[[str], Items | None],
     name: str,
+    config_cases: Callable[[str], Items],
 ) -> Items:
     """
-    Cases of a folder, see :meth:`Target.cases`.
+    Cases of a folder, see :meth:`monai_vafa.target.BundleTarget.cases`.
 
     Args:
         dataset_dir: the folder.
         section: section of its ``dataset.json``.
         image_key: key of the image.
         label_key: key of the label.
-        read_items: the config's cases with that ``dataset_dir``.
-        name: of the bundle, for messages.
+        name: name of the bundle, for messages.
+        config_cases: returns the cases that the config finds in this ``dataset_dir``, or raises ``ValueError``.
 
     Raises:
-        FileNotFoundError: When the folder does not exist.
-        ValueError: When it holds nothing that fits.
+        FileNotFoundError: If the folder does not exist.
+        ValueError: If it holds nothing that fits.
     """
     root = Path(dataset_dir).expanduser().resolve()
     found: Items = []
     problem = ""
     try:
         found = folder_cases(root, section=section)
-    except FileNotFoundError:
-        raise
     except ValueError as error:
         if section is not None:
             raise
         problem = str(error)
-    if not found or not any("label" in item for item in found):
-        own = read_items(str(root)) if section is None else None
+    if section is None and not any("label" in item for item in found):
+        try:
+            own = config_cases(str(root))
+        except ValueError as error:
+            logger.debug("%s", error)
+            own = []
         if own and all(_is_in(root, path) for item in own for path in _files(item, image_key)):
             return own
     if not found:
         raise ValueError(f"{problem} Nor does the config of {name} find its cases there.")
     keys = {"image": image_key, "label": label_key}
     return [{keys.get(key, key): value for key, value in item.items()} for item in found]
+
+
+def _labels_in(dataset_dir: Any) -> dict[tuple[Path, ...], Any]:
+    """Files of an image -> label, for the labelled images of a folder."""
+    if not isinstance(dataset_dir, (str, os.PathLike)):
+        return {}
+    try:
+        cases = folder_cases(dataset_dir)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {_key(_files(case, "image")): case["label"] for case in cases if "label" in case}
+
+
+def _key(files: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(Path(path).resolve() for path in files)
 
 
 def _files(item: Mapping[str, Any], image_key: str) -> list[str]:

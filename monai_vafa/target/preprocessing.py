@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle's preprocessing, with the label brought to the network's grid."""
+"""The preprocessing of a bundle, extended by labels on the grid of the network."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any, cast
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import AsDiscrete, Compose, LoadImage, LoadImaged, RandomizableTrait, ResampleToMatch, Transform
+from monai.transforms import AsDiscrete, LoadImage, LoadImaged, RandomizableTrait, ResampleToMatch, Transform
 from monai.utils import ensure_tuple
 
-__all__ = ["Preprocessing", "flat"]
+from .facts import flat
+
+__all__ = ["Preprocessing"]
 
 # NIfTI headers hold affines in float32.
 _SAME_PLACE = 1e-3
@@ -20,26 +22,27 @@ _SAME_PLACE = 1e-3
 
 class Preprocessing(Transform):
     """
-    Turns a case's files into what the network sees, and a label on the same grid.
+    Turns the files of a case into what the network sees, and a label on the same grid.
 
-    Image and label go through the bundle's transforms where these know labels, so that conversions of the classes,
-    crops and padding hit both. Otherwise the image alone does, and the label is loaded as it is. A label that then
-    lies on another grid than the image is resampled onto it by nearest neighbour, and takes the shape that
-    :mod:`monai_vafa.outputs` asks for.
+    If the bundle's transforms handle labels, image and label go through them together, so that conversions of the
+    classes, crops and padding apply to both. Otherwise only the image does, and the label is loaded as it is. A label
+    that is then on another grid than the image is resampled to it by nearest neighbour, and takes the shape that
+    :mod:`monai_vafa.outputs` expects.
 
     Args:
-        transform: the bundle's own, of dictionaries.
-        image_key: key under which the network's input comes out.
+        transform: dictionary transforms of the bundle.
+        image_key: key of the network's input.
         label_key: key of the label.
-        channels: names of the classes when a label shall have a channel of 0 and 1 for each (sigmoid); empty when it
-            shall be a map of classes, or is one channel anyway.
-        maps_tell: whether a label that is a map of classes may be taken apart into ``channels``, class by class.
+        channels: names of the classes if the label needs a channel of 0 and 1 for each of several (sigmoid); empty if
+            a map of class numbers is right.
+        maps_tell: whether a map of class numbers can be split into ``channels``, number by number.
 
     Attributes:
-        unlabelled: stands in for items without a label, which transforms of a training may refuse; ``None`` for none.
+        unlabelled: preprocessing for cases without a label, which the transforms of a training may reject; ``None``
+            for this one.
 
     Raises:
-        ValueError: When the transforms are random, as those of a training are.
+        ValueError: If the transforms are random, as those of a training are.
     """
 
     def __init__(
@@ -67,14 +70,13 @@ class Preprocessing(Transform):
         loaded = list(dict.fromkeys(str(key) for part in loaders for key in part.keys if key != label_key))
         self.file_keys = [image_key] if image_key in loaded or not loaded else loaded
         self.knows_labels = any(
-            label_key in getattr(part, "keys", ())
-            and (not isinstance(part, LoadImaged) or part._loader.ensure_channel_first)
+            label_key in getattr(part, "keys", ()) and (not isinstance(part, LoadImaged) or _adds_channels(part))
             for part in parts
         )
 
     @property
     def takes_class_maps(self) -> bool:
-        """Whether a label that is one map of classes can become what the network answers."""
+        """Whether a label that is a map of class numbers can be converted to what the network predicts."""
         return not self.channels or self.knows_labels or self.maps_tell
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,8 +91,8 @@ class Preprocessing(Transform):
             ``item`` with the image ``(C, *spatial)``, and the label ``(1 or classes, *spatial)`` on its grid.
 
         Raises:
-            ValueError: When the number of image files is wrong, or the label is a map of classes that doesn't tell
-                what belongs into each channel.
+            ValueError: If the number of image files is wrong, or the label is a map of class numbers that does not
+                tell what belongs to each channel.
         """
         if self.unlabelled is not None and item.get(self.label_key) is None:
             return self.unlabelled(item)
@@ -119,25 +121,16 @@ class Preprocessing(Transform):
         count = len(self.channels)
         if not self.maps_tell or label.max() >= count:
             raise ValueError(
-                f"label {str(path)!r} is one map of classes up to {int(label.max())}, but the network answers for each "
-                f"of its {count} classes by itself ({', '.join(self.channels)}), and the config doesn't say how the "
-                "map becomes these. Open the bundle with workflow='evaluate', or give labels with a channel for each."
+                f"label {str(path)!r} is a map of class numbers up to {int(label.max())}, but the network predicts "
+                f"each of its {count} classes independently ({', '.join(self.channels)}), and the config doesn't say "
+                "which numbers belong to which class. Open the bundle with workflow='evaluate', or give labels with a "
+                "channel for each class."
             )
         return cast(torch.Tensor, AsDiscrete(to_onehot=count)(label))
 
 
-def flat(transform: Callable | Sequence[Callable] | None) -> list[Callable]:
-    """
-    Single transforms of a composition, in their order.
-
-    Args:
-        transform: one, many, or none.
-    """
-    if transform is None:
-        return []
-    if isinstance(transform, Compose):
-        return list(transform.flatten().transforms)
-    return list(transform) if isinstance(transform, Sequence) else [transform]
+def _adds_channels(loader: LoadImaged) -> bool:
+    return loader._loader.ensure_channel_first
 
 
 def _on_grid_of(image: MetaTensor, label: MetaTensor) -> torch.Tensor:

@@ -1,51 +1,65 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Python modules that come with a bundle."""
+"""Python modules that come with a bundle, most often in a folder ``scripts``."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["own_modules", "scripts_of"]
+__all__ = ["BundleModules", "own_modules"]
 
 
 def own_modules(folder: Path) -> set[str]:
     """
-    Names of the Python modules and packages that lie in a bundle.
+    Names of the Python modules and packages in the folder of a bundle.
 
     Args:
-        folder: of the bundle.
+        folder: folder of the bundle.
     """
-    own = {path.stem for path in folder.glob("*.py")}
-    return own | {path.name for path in folder.iterdir() if path.is_dir() and next(path.glob("*.py"), None)}
+    modules = {path.stem for path in folder.glob("*.py")}
+    return modules | {path.name for path in folder.iterdir() if path.is_dir() and next(path.glob("*.py"), None)}
 
 
-@contextmanager
-def scripts_of(folder: Path) -> Iterator[None]:
+class BundleModules:
     """
-    Let ``import scripts`` mean the bundle's own, and leave no trace of it.
+    Makes ``import scripts`` mean the ``scripts`` of one bundle, for the length of a ``with`` block.
 
-    MONAI puts the bundle on ``sys.path`` for good. Since most bundles call their package ``scripts``, the second one
-    to be opened in a process would then get the code of the first.
+    Python has one table of modules, and nearly every bundle calls its package ``scripts``: without isolation, the
+    second bundle of a process would get the code of the first. Inside the block the folder of the bundle comes first on
+    ``sys.path``, and modules of the same names that others imported are set aside; afterwards both are as before. The
+    bundle's modules are kept for the next block of the same object, so that each is imported once and its classes stay
+    the same. Blocks may be nested. They are not meant for several threads at once.
+
+    Objects of the bundle work outside the block too, as long as they don't import modules of the bundle when called.
 
     Args:
-        folder: of the bundle; first on ``sys.path`` meanwhile.
+        folder: absolute path of the bundle.
     """
-    own = own_modules(folder)
-    hidden = _take_out(own)
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        _take_out(own)
-        sys.modules.update(hidden)
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._depth = 0
+        self._own: dict[str, ModuleType] = {}
+        self._others: dict[str, ModuleType] = {}
 
-def _take_out(names: set[str]) -> dict[str, ModuleType]:
-    taken = [name for name in sys.modules if name.partition(".")[0] in names]
-    return {name: sys.modules.pop(name) for name in taken}
+    def __enter__(self) -> BundleModules:
+        self._depth += 1
+        if self._depth == 1:
+            self._others = self._take_out()
+            sys.modules.update(self._own)
+            sys.path.insert(0, str(self.folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            sys.path.remove(str(self.folder))
+            self._own = self._take_out()
+            sys.modules.update(self._others)
+
+    def _take_out(self) -> dict[str, ModuleType]:
+        """Remove all modules of the bundle's names from Python's table, and return them."""
+        names = own_modules(self.folder)
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From a path or a name in the model zoo to the folder of a bundle."""
+"""Find a bundle: a folder, a bundle that ships with this package, or one of MONAI's model zoo."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ import json
 import logging
 import os
 import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.bundle import download
 
-__all__ = ["announce", "find_bundle", "fingerprint", "read_metadata"]
+__all__ = ["announce", "copy_bundle", "file_sha256", "find_bundle", "fingerprint", "read_metadata", "shipped_bundles"]
 
 logger = logging.getLogger(__name__)
 
 _METADATA = Path("configs") / "metadata.json"
 _CONFIGS = (".json", ".yaml", ".yml", ".conf")
+
+
+def shipped_bundles() -> Path:
+    """Folder of the bundles that ship with this package: ``bundles`` in the installed package, or in the clone."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "bundles"
+    return installed if installed.is_dir() else package.parent / "bundles"
 
 
 def find_bundle(
@@ -31,67 +40,98 @@ def find_bundle(
     bundle_dir: str | os.PathLike | None = None,
 ) -> Path:
     """
-    Folder of a bundle, downloaded if need be.
+    Find the folder of a bundle, and download the bundle if necessary.
+
+    The first of these that exists: a folder of this path; a bundle of this name that ships with the package, unless
+    ``version`` or ``source`` ask for another one; a bundle of this name in the model zoo.
 
     Args:
-        bundle: a folder, or a name in the model zoo.
-        version: of a zoo bundle; ``None`` takes what is in ``bundle_dir`` already, else the latest.
+        bundle: path of a folder, or name of a bundle.
+        version: version of a zoo bundle; ``None`` for the one in ``bundle_dir``, or the latest if there is none.
         source: where ``monai.bundle download`` fetches from: "monaihosting", "github", "ngc", "huggingface_hub";
-            ``None`` for MONAI's own choice.
-        bundle_dir: where downloaded bundles are kept; ``None`` for MONAI's folder, ``bundle`` in torch's hub.
+            ``None`` for MONAI's default.
+        bundle_dir: folder of downloaded bundles; ``None`` for MONAI's, ``bundle`` in torch's hub folder.
 
     Returns:
         absolute path.
 
     Raises:
-        FileNotFoundError: When ``bundle`` is a path, and there is no such folder.
-        ValueError: When ``bundle`` is empty, the folder is no bundle, or the download fails.
+        FileNotFoundError: If ``bundle`` is a path and the folder does not exist.
+        ValueError: If ``bundle`` is empty, the folder is not a bundle, or the download fails.
     """
     if not bundle:
-        raise ValueError(f"bundle={bundle!r}: give the folder of a bundle, or its name in the model zoo.")
+        raise ValueError(f"bundle={bundle!r} must be the folder of a bundle, or the name of one.")
     path = Path(bundle).expanduser()
     if path.is_dir():
         return _checked(path.resolve())
     name = os.fspath(bundle)
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise FileNotFoundError(f"bundle {name!r} is no folder; give the folder of a bundle, or its name in the zoo.")
+        raise FileNotFoundError(f"bundle {name!r} is not a folder; give the folder of a bundle, or the name of one.")
+    if version is None and source is None and (shipped_bundles() / name / _METADATA).is_file():
+        return shipped_bundles() / name
     kept = Path(bundle_dir or Path(torch.hub.get_dir()) / "bundle").expanduser().resolve()
     folder = kept / (name.removeprefix("monai_") if source in ("ngc", "ngc_private") else name)
     if not _is_there(folder, version):
         words: dict[str, Any] = {"version": version, "source": source}
         try:
             download(name=name, bundle_dir=kept, **{key: word for key, word in words.items() if word is not None})
-        # From a missing package to a missing network; MONAI has no exception of its own for it.
+        # Anything from a missing package to a missing network: MONAI has no exception of its own for it.
         except Exception as error:
+            shipped = ", ".join(sorted(each.parent.parent.name for each in shipped_bundles().glob(f"*/{_METADATA}")))
             raise ValueError(
-                f"bundle {name!r} is no folder here, and downloading it into {str(kept)!r} failed "
-                f"({type(error).__name__}: {error}). Check name, version={version!r} and source={source!r}, or give "
-                "the folder of a bundle."
+                f"bundle {name!r} is neither a folder here nor one of the bundles of this package ({shipped}), and "
+                f"downloading it from MONAI's model zoo into {str(kept)!r} failed ({type(error).__name__}: {error}). "
+                f"Check the name, version={version!r} and source={source!r}; without a network connection, download "
+                "the bundle elsewhere and give its folder."
             ) from error
     return _checked(folder)
 
 
-def read_metadata(folder: Path) -> dict[str, Any]:
+def copy_bundle(name: str, destination: str | os.PathLike) -> Path:
     """
-    What a bundle says of itself.
+    Copy a bundle that ships with this package.
 
     Args:
-        folder: of the bundle.
+        name: name of the bundle.
+        destination: folder to make; in a folder that exists already, the copy is named after the bundle.
 
     Returns:
-        content of ``configs/metadata.json``.
+        absolute path of the copy.
+
+    Raises:
+        ValueError: If the package has no such bundle.
+        FileExistsError: If the destination already holds such a copy.
+    """
+    shipped = sorted(each.parent.parent.name for each in shipped_bundles().glob(f"*/{_METADATA}"))
+    if name not in shipped:
+        raise ValueError(f"bundle {name!r} must be one of {', '.join(shipped)}.")
+    target = Path(destination).expanduser().resolve()
+    if target.is_dir():
+        target /= name
+    if target.exists():
+        raise FileExistsError(f"destination {str(target)!r} exists already; name another one, or remove it.")
+    shutil.copytree(shipped_bundles() / name, target, ignore=shutil.ignore_patterns("__pycache__", "eval", "last.pt"))
+    return target
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """
+    Read ``configs/metadata.json``.
+
+    Args:
+        folder: folder of the bundle.
     """
     return json.loads((folder / _METADATA).read_text(encoding="utf-8"))
 
 
 def announce(folder: Path) -> None:
     """
-    Warn of the code that is about to run, unless the bundle lies in the working directory.
+    Warn of the code that is about to run, unless the bundle is in the working directory or ships with this package.
 
     Args:
-        folder: of the bundle.
+        folder: folder of the bundle.
     """
-    if not folder.is_relative_to(Path.cwd()):
+    if not folder.is_relative_to(Path.cwd()) and not folder.is_relative_to(shipped_bundles()):
         logger.warning(
             "opening the bundle in %s (version %s, sha256 %s over its configs and scripts): its configs are code that "
             "runs; open only what you trust.",
@@ -101,19 +141,35 @@ def announce(folder: Path) -> None:
         )
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path, more: Sequence[Path] = ()) -> str:
     """
     SHA-256 over names and contents of the configs and Python files of a bundle, in the order of their names.
 
     Args:
-        folder: of the bundle.
+        folder: folder of the bundle.
+        more: files outside of it that count too, by their names alone.
     """
     configs = [path for path in (folder / "configs").rglob("*") if path.suffix in _CONFIGS]
     files = {path.relative_to(folder).as_posix(): path for path in [*configs, *folder.rglob("*.py")]}
+    files.update({path.name: path for path in more if not path.is_relative_to(folder)})
     digest = hashlib.sha256()
     for name in sorted(files):
         content = files[name].read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """
+    Hash of a file, as ``sha256sum`` prints it.
+
+    Args:
+        path: file to read.
+    """
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -125,5 +181,5 @@ def _is_there(folder: Path, version: str | None) -> bool:
 
 def _checked(folder: Path) -> Path:
     if not (folder / _METADATA).is_file():
-        raise ValueError(f"folder {str(folder)!r} is no bundle: it has no {_METADATA.as_posix()}.")
+        raise ValueError(f"folder {str(folder)!r} is not a bundle: it has no {_METADATA.as_posix()}.")
     return folder

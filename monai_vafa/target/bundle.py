@@ -1,0 +1,404 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A segmentation bundle as the target of an attack."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigWorkflow
+from monai.inferers import Inferer, SimpleInferer, SliceInferer
+from monai.transforms import Compose, LoadImaged, SaveImaged
+
+from monai_vafa.networks import load_checkpoint
+from monai_vafa.outputs import as_logits, check_activation
+
+from .cases import cases_of_config, cases_of_folder
+from .config import Parts, config_files, find_checkpoint, open_parts
+from .facts import file_units, find_activation, flat, output_classes, value_range
+from .preprocessing import Preprocessing
+from .source import announce, file_sha256, find_bundle, fingerprint, read_metadata
+from .target import Target
+from .windows import SliceNetwork, image_window, inferer_window
+
+__all__ = ["BundleTarget", "open_target"]
+
+logger = logging.getLogger(__name__)
+
+# What an inferer is told that changes predictions.
+_OF_INFERER = ("roi_size", "overlap", "mode", "sigma_scale", "padding_mode", "cval", "spatial_dim")
+
+
+def open_target(
+    bundle: str | os.PathLike = "unetr_inference",
+    *,
+    workflow: str | None = None,
+    config_file: str | Sequence[str] | None = None,
+    ids: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    activation: str | None = None,
+    device: torch.device | str | None = None,
+    version: str | None = None,
+    source: str | None = None,
+    bundle_dir: str | os.PathLike | None = None,
+) -> BundleTarget:
+    """
+    Open a segmentation bundle as the target of an attack.
+
+    The configs of a bundle are code, and building its parts runs them: open only what you trust. Only the parts of
+    :class:`BundleTarget` are built, no data set, engine or handler, and nothing is written.
+
+    Args:
+        bundle: a folder, the name of a bundle that ships with this package, or the name of one in MONAI's model zoo,
+            which is downloaded; see :func:`find_bundle`.
+        workflow: "inference", "evaluate" (``evaluate`` over ``train``) or "train"; ``None`` for the first of these
+            that exists. The latter two convert labels as the training does: if classes overlap and only they can tell
+            what a map of class numbers means, ``None`` takes them.
+        config_file: names of files in ``configs``, or paths, each laid over those before it; replaces ``workflow``.
+        ids: part -> id in the config, for parts that no other bundle has there: "network", "inferer", "preprocessing",
+            "postprocessing", "data", "dataset_dir", "loss", "checkpoint".
+        overrides: id -> value, as on the command line of ``monai.bundle run``: ``{"dataset_dir": "/data"}``.
+        checkpoint: weights file, read with ``weights_only=True``; ``None`` for the one that the config names, see
+            :func:`monai_vafa.target.config.find_checkpoint`.
+        activation: "softmax" or "sigmoid" if :func:`monai_vafa.target.facts.find_activation` is wrong.
+        device: where to put the network; ``None`` for CUDA if available.
+        version: version of a zoo bundle, see :func:`find_bundle`.
+        source: where to download a zoo bundle from, see :func:`find_bundle`.
+        bundle_dir: folder of downloaded bundles, see :func:`find_bundle`.
+
+    Raises:
+        FileNotFoundError: If bundle, config or weights do not exist.
+        ValueError: If the bundle does not segment, if a part is not found or can't be built, or if the weights belong
+            to another network.
+    """
+    folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
+    metadata = read_metadata(folder)
+    opening = _Opening(
+        folder=folder,
+        metadata=metadata,
+        class_names=output_classes(metadata, folder.name),
+        ids=dict(ids or {}),
+        overrides=dict(overrides or {}),
+        checkpoint=checkpoint,
+        activation=None if activation is None else check_activation(activation),
+        device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+    )
+    files = config_files(folder, workflow=workflow, config_file=config_file)
+    announce(folder)
+    reading = opening.read(files)
+    if workflow is None and config_file is None and not reading.preprocessing.takes_class_maps:
+        reading = opening.read_labels(reading)
+    return opening.build(reading)
+
+
+@dataclass(frozen=True)
+class BundleTarget(Target):
+    """
+    A segmentation bundle, opened by :func:`open_target`.
+
+    Args:
+        name: name of the folder, which is that of the bundle in the zoo.
+        description: name, version and description of the bundle.
+        folder: absolute path of the bundle.
+        network: see :class:`Target`.
+        device: see :class:`Target`.
+        preprocessing: files of a case -> image and label, see :meth:`Target.preprocess`.
+        postprocessing: the bundle's own, of a dictionary with the preprocessed image and the logits as ``"pred"``,
+            without transforms that write files; ``None`` if there is none.
+        inferer: how the network segments a whole image.
+        roi_size: see :class:`Target`.
+        sw_batch_size: see :class:`Target`.
+        window: see :class:`Target`.
+        slice_axis: see :class:`Target`.
+        class_names: see :class:`Target`.
+        activation: see :class:`Target`.
+        loss: loss of the training, if the config has one.
+        intensity_range: see :class:`Target`.
+        to_file_units: see :class:`Target`.
+        image_key: see :class:`Target`.
+        label_key: see :class:`Target`.
+        checkpoint: see :class:`Target`.
+        parts: builds further parts of the config.
+        files: config files that were read.
+        overrides: id -> value, with which they were read.
+    """
+
+    name: str
+    description: str
+    folder: Path
+    network: torch.nn.Module
+    device: torch.device
+    preprocessing: Preprocessing
+    postprocessing: Compose | None
+    inferer: Inferer
+    roi_size: tuple[int, ...] | int | None
+    sw_batch_size: int
+    window: tuple[int, ...]
+    slice_axis: int | None
+    class_names: list[str]
+    activation: str
+    loss: Callable | None
+    intensity_range: tuple[float, float] | None
+    to_file_units: Callable[[torch.Tensor], torch.Tensor] | None
+    image_key: str
+    label_key: str
+    checkpoint: Path
+    parts: Parts
+    files: list[Path]
+    overrides: dict[str, Any]
+
+    @property
+    def workflow(self) -> ConfigWorkflow:
+        """The configs, read but not run."""
+        return self.parts.workflow
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """See :attr:`Target.parameters`. Folders count by their name alone, so that results can move."""
+        told = {key: _plain(getattr(self.inferer, key)) for key in _OF_INFERER if hasattr(self.inferer, key)}
+        return {
+            "bundle": self.name,
+            "bundle_sha256": fingerprint(self.folder, self.files),
+            "configs": [path.name for path in self.files],
+            "ids": self.parts.ids,
+            "overrides": _plain(self.overrides),
+            "checkpoint_sha256": file_sha256(self.checkpoint),
+            "activation": self.activation,
+            "inferer": {"class": type(self.inferer).__name__, **told},
+        }
+
+    def preprocess(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """See :meth:`Target.preprocess`."""
+        with self.parts.modules:
+            return self.preprocessing(item)
+
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """
+        See :meth:`Target.logits`.
+
+        Raises:
+            ValueError: If the network has another number of output channels than the metadata names.
+        """
+        self.network.eval()
+        with self.parts.modules, torch.no_grad():
+            logits = as_logits(self.inferer(image.to(self.device), self.network))
+        if logits.shape[1] != len(self.class_names):
+            raise ValueError(
+                f"the network has {logits.shape[1]} output channels, but the metadata of {self.name} names "
+                f"{len(self.class_names)}: {', '.join(self.class_names)}."
+            )
+        return logits
+
+    def cases(
+        self, dataset_dir: str | os.PathLike | None = None, *, section: str | None = None
+    ) -> list[dict[str, Any]]:
+        """
+        List cases, with labels where there are any.
+
+        Args:
+            dataset_dir: a folder. The first of these that it holds: images with labels in a layout that
+                :func:`monai_vafa.data.folder_cases` knows, the files that the config looks for, images without labels.
+                ``None`` for the cases that the config names, with the labels that the config's ``dataset_dir`` has for
+                them.
+            section: section of the folder's ``dataset.json``, see :func:`monai_vafa.data.folder_cases`.
+
+        Returns:
+            a dictionary for each case, for :meth:`preprocess`.
+
+        Raises:
+            FileNotFoundError: If the folder does not exist.
+            ValueError: If there are no cases; says where they can come from.
+        """
+        keys = {"image_key": self.image_key, "label_key": self.label_key}
+        if dataset_dir is None and section is not None:
+            dataset_dir = self.parts.optional("dataset_dir")
+            if dataset_dir is None:
+                raise ValueError(f"section={section!r} is a section of a dataset.json: give its folder, dataset_dir.")
+        if dataset_dir is None:
+            return cases_of_config(self.parts, **keys, file_keys=self.preprocessing.file_keys)
+
+        def config_cases(folder: str) -> list[dict[str, Any]]:
+            overrides = {**self.overrides, "dataset_dir": folder}
+            device = torch.device("cpu")
+            parts = open_parts(self.folder, self.files, device=device, overrides=overrides, ids=self.parts.ids)
+            return cases_of_config(parts, **keys, file_keys=self.preprocessing.file_keys)
+
+        return cases_of_folder(dataset_dir, section=section, **keys, name=self.name, config_cases=config_cases)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Configs of a bundle, and the small parts that tell whether they are the right ones."""
+
+    files: list[Path]
+    parts: Parts
+    checkpoint: Path
+    key: str | None
+    loss: Any
+    postprocessing: Any
+    activation: str
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """What :func:`open_target` was told, and the steps that it takes."""
+
+    folder: Path
+    metadata: dict[str, Any]
+    class_names: list[str]
+    ids: dict[str, str]
+    overrides: dict[str, Any]
+    checkpoint: str | os.PathLike | None
+    activation: str | None
+    device: torch.device
+
+    def read(self, files: list[Path]) -> _Reading:
+        """Read configs, find the weights and build everything small."""
+        parts = open_parts(self.folder, files, device=self.device, overrides=self.overrides, ids=self.ids)
+        named, key = find_checkpoint(parts)
+        checkpoint = named if self.checkpoint is None else Path(self.checkpoint)
+        if not checkpoint.is_file():
+            raise FileNotFoundError(
+                f"bundle {parts.name} has no weights: {str(checkpoint)!r} does not exist. Name the file with "
+                "checkpoint, or download it from where the bundle's large_files.yml says."
+            )
+        transforms = parts.require("preprocessing")
+        postprocessing = parts.optional("postprocessing")
+        loss = parts.optional("loss")
+        activation = self.activation or find_activation(
+            postprocessing=postprocessing, loss=loss, metadata=self.metadata, class_names=self.class_names
+        )
+        image_key, label_key = _keys(parts, flat(transforms))
+        preprocessing = Preprocessing(
+            Compose(transforms) if isinstance(transforms, Sequence) else transforms,
+            image_key=image_key,
+            label_key=label_key,
+            channels=self.class_names if activation == "sigmoid" and len(self.class_names) > 1 else (),
+            maps_tell=self.class_names[0].lower() == "background" or getattr(loss, "to_onehot_y", False),
+        )
+        return _Reading(files, parts, checkpoint, key, loss, postprocessing, activation, preprocessing)
+
+    def read_labels(self, first: _Reading) -> _Reading:
+        """Take other configs of the bundle if they know how labels become classes."""
+        for workflow in ("evaluate", "train"):
+            try:
+                other = self.read(config_files(self.folder, workflow=workflow))
+            except (FileNotFoundError, ValueError) as error:
+                logger.debug("bundle %s can't be opened with workflow=%r: %s", self.folder.name, workflow, error)
+                continue
+            if other.preprocessing.takes_class_maps:
+                other.preprocessing.unlabelled = first.preprocessing
+                logger.info(
+                    "bundle %s is opened with workflow=%r, which converts labels to classes",
+                    self.folder.name,
+                    workflow,
+                )
+                return other
+        return first
+
+    def build(self, reading: _Reading) -> BundleTarget:
+        """Build the network, load its weights, and put everything together."""
+        parts, preprocessing = reading.parts, reading.preprocessing
+        network = parts.require("network")
+        if not isinstance(network, torch.nn.Module):
+            raise ValueError(
+                f"bundle {parts.name}: id {parts.find('network')!r} is not a network but {type(network).__name__}; "
+                "name the right one with ids={'network': '...'}."
+            )
+        load_checkpoint(network, reading.checkpoint, key=reading.key)
+        inferer = parts.optional("inferer") or SimpleInferer()
+        slice_axis = inferer.spatial_dim if isinstance(inferer, SliceInferer) else None
+        if slice_axis is not None:
+            network = SliceNetwork(network, slice_axis)
+        roi_size = inferer_window(inferer)
+        image_keys = [preprocessing.image_key, *preprocessing.file_keys]
+        _warn_of_own_engine(parts)
+        return BundleTarget(
+            name=parts.name,
+            description=_description(parts.name, self.metadata),
+            folder=self.folder,
+            network=network.to(self.device).eval(),
+            device=self.device,
+            preprocessing=preprocessing,
+            postprocessing=_without_savers(reading.postprocessing),
+            inferer=inferer,
+            roi_size=roi_size,
+            sw_batch_size=getattr(inferer, "sw_batch_size", 1),
+            window=image_window(roi_size, self.metadata),
+            slice_axis=slice_axis,
+            class_names=self.class_names,
+            activation=reading.activation,
+            loss=reading.loss,
+            intensity_range=value_range(preprocessing.transform, image_keys),
+            to_file_units=file_units(preprocessing.transform, image_keys),
+            image_key=preprocessing.image_key,
+            label_key=preprocessing.label_key,
+            checkpoint=reading.checkpoint,
+            parts=parts,
+            files=reading.files,
+            overrides=self.overrides,
+        )
+
+
+def _keys(parts: Parts, transforms: Sequence[Callable]) -> tuple[str, str]:
+    """Keys of image and label: those that the config names, else those of MONAI's engines."""
+    named = [parts.build(id_, id_) if id_ in parts.parser else None for id_ in ("image_key", "label_key")]
+    label_key = named[1] if isinstance(named[1], str) else "label"
+    if isinstance(named[0], str):
+        return named[0], label_key
+    loaded = {str(key) for each in transforms if isinstance(each, LoadImaged) for key in each.keys} - {label_key}
+    renamed = len(loaded) == 1 and not any("image" in getattr(each, "keys", ()) for each in transforms)
+    return loaded.pop() if renamed else "image", label_key
+
+
+def _description(name: str, metadata: Mapping[str, Any]) -> str:
+    version = f" {metadata['version']}" if metadata.get("version") else ""
+    return f"{name}{version}: {metadata.get('description') or metadata.get('name') or metadata.get('task')}"
+
+
+def _without_savers(postprocessing: Any) -> Compose | None:
+    """Drop transforms that write files: the working directory is not that of the bundle."""
+    if postprocessing is None:
+        return None
+    return Compose([each for each in flat(postprocessing) if not isinstance(each, SaveImaged)])
+
+
+def _warn_of_own_engine(parts: Parts) -> None:
+    """Warn if the bundle's own engine may ask the network in another way."""
+    for id_ in ("evaluator", "validate#evaluator"):
+        engine = parts.parser.get(id_)
+        if not isinstance(engine, Mapping):
+            continue
+        odd = [key for key in ("prepare_batch", "iteration_update") if engine.get(key) is not None]
+        kind = str(engine.get("_target_"))
+        if odd or kind.rpartition(".")[2] != "SupervisedEvaluator":
+            logger.warning(
+                "bundle %s predicts with %s%s, which is not used here: compare the predictions of the target on clean "
+                "images with those of the bundle.",
+                parts.name,
+                kind,
+                f" and its own {', '.join(odd)}" if odd else "",
+            )
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON data; absolute paths become names."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (str, os.PathLike)):
+        return Path(value).name if os.path.isabs(value) else os.fspath(value)
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)

@@ -1,0 +1,297 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Read the configs of a bundle without running them, find the parts in them and the file of the weights."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.utils import BundlePropertyConfig
+
+from .scripts import BundleModules
+
+__all__ = ["PARTS", "Parts", "config_files", "find_checkpoint", "open_parts", "open_workflow"]
+
+# The configs of each workflow of the zoo; an evaluation is laid over the training.
+_WORKFLOWS = {"inference": ("inference",), "evaluate": ("train", "evaluate"), "train": ("train",)}
+_SUFFIXES = (".json", ".yaml", ".yml")
+_CUDA = r"cuda(:\d+)?"
+_QUOTED_CUDA = re.compile(rf"(?<=['\"]){_CUDA}(?=['\"])")
+
+# Part -> MONAI's name of the property in workflows of type "infer" and "train", then ids that bundles also use. Those
+# of a validation come first: what a training config simply calls "preprocessing" is that of the training.
+PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "network": (("network_def",), ("network", "net", "model")),
+    "inferer": (
+        ("inferer", "val_inferer"),
+        ("val_inferer", "evaluator#inferer", "validate#evaluator#inferer", "inferer"),
+    ),
+    "preprocessing": (
+        ("preprocessing", "val_preprocessing"),
+        (
+            "validate#dataset#transform",
+            "dataset#transform",
+            "val_preprocessing",
+            "val_transform",
+            "val_transforms",
+            "preprocessing",
+        ),
+    ),
+    "postprocessing": (
+        ("postprocessing", "val_postprocessing"),
+        ("val_postprocessing", "validate#evaluator#postprocessing", "evaluator#postprocessing", "postprocessing"),
+    ),
+    "data": (("dataset_data", "val_dataset_data"), ("val_dataset#data",)),
+    "dataset_dir": (("dataset_dir",), ()),
+    "loss": ((), ("loss", "lossfn", "loss_function", "train#loss", "train#trainer#loss_function")),
+    "checkpoint": ((), ("checkpoint", "ckpt_path")),
+}
+
+
+def config_files(
+    folder: Path, *, workflow: str | None = None, config_file: str | Sequence[str] | None = None
+) -> list[Path]:
+    """
+    Config files of a bundle, each laid over those before it.
+
+    Args:
+        folder: folder of the bundle.
+        workflow: "inference", "evaluate" (``evaluate`` over ``train``) or "train"; ``None`` for the first of these
+            that exists.
+        config_file: names of files in ``configs``, or paths; replaces ``workflow``.
+
+    Raises:
+        ValueError: If both are given, or the workflow is unknown or does not exist.
+        FileNotFoundError: If a file of ``config_file`` does not exist.
+    """
+    if config_file is not None:
+        if workflow is not None:
+            raise ValueError(f"workflow={workflow!r} and config_file={config_file!r} both choose configs; give one.")
+        names = [config_file] if isinstance(config_file, (str, os.PathLike)) else list(config_file)
+        return [_existing(folder, name) for name in names]
+    if workflow is not None and workflow not in _WORKFLOWS:
+        raise ValueError(f"workflow={workflow!r} must be one of {', '.join(_WORKFLOWS)}.")
+    there = {path.stem: path for suffix in reversed(_SUFFIXES) for path in (folder / "configs").glob(f"*{suffix}")}
+    for name in _WORKFLOWS if workflow is None else [workflow]:
+        if all(stem in there for stem in _WORKFLOWS[name]):
+            return [there[stem] for stem in _WORKFLOWS[name]]
+    wanted = " + ".join(_WORKFLOWS[workflow]) if workflow else "inference or train"
+    raise ValueError(
+        f"bundle {str(folder)!r} has no config {wanted}; its configs are {', '.join(sorted(there))}. Name the right "
+        "ones with config_file."
+    )
+
+
+def open_workflow(
+    folder: Path, files: Sequence[Path], *, device: torch.device, overrides: Mapping[str, Any]
+) -> ConfigWorkflow:
+    """
+    Read configs so that single parts can be built; nothing is built or run yet.
+
+    ``bundle_root`` becomes the folder of the bundle, and ``device`` replaces every CUDA device that a config names.
+
+    Args:
+        folder: folder of the bundle.
+        files: config files, each laid over those before it.
+        device: where the config puts its tensors.
+        overrides: id -> value, as on the command line of ``monai.bundle run``.
+
+    Returns:
+        a workflow of type "train" if the config trains or validates, otherwise "infer".
+    """
+    names = [str(path) for path in files]
+    content = ConfigParser.load_config_files(names)
+    workflow = ConfigWorkflow(
+        config_file=names,
+        meta_file=str(folder / "configs" / "metadata.json"),
+        logging_file=False,
+        # Initialising would load weights, and make the data sets for that.
+        init_id="_not_run_",
+        workflow_type="train" if content.keys() & {"train", "validate", "trainer"} else "infer",
+        **{"bundle_root": str(folder), "device": f"$torch.device('{device}')", **overrides},
+    )
+    workflow.parser.set(_on_device(workflow.parser.get(), str(device)))
+    workflow.initialize()
+    return workflow
+
+
+class Parts:
+    """
+    Finds and builds the parts of a bundle, each on its own.
+
+    A part is looked for under the id that the user gave, else under that of MONAI's property of it, else under ids
+    that other bundles use (:data:`PARTS`). Only what a part refers to is built with it, and
+    :class:`~monai_vafa.target.scripts.BundleModules` isolates the code that this runs.
+
+    Args:
+        workflow: configs that were read, not run.
+        modules: isolates the Python modules of the bundle, and knows its folder.
+        ids: part -> id in the config, where the bundle differs from all others.
+
+    Raises:
+        ValueError: If ``ids`` names an unknown part, or an id that the config does not have.
+    """
+
+    def __init__(
+        self, workflow: ConfigWorkflow, modules: BundleModules, *, ids: Mapping[str, str] | None = None
+    ) -> None:
+        self.workflow = workflow
+        self.parser = workflow.parser
+        self.modules = modules
+        self.folder = modules.folder
+        self.name = self.folder.name
+        self.ids = dict(ids or {})
+        if unknown := [part for part in self.ids if part not in PARTS]:
+            raise ValueError(f"ids names {unknown[0]!r}, which is not one of the parts {', '.join(PARTS)}.")
+        if missing := [f"{part!r}: {id_!r}" for part, id_ in self.ids.items() if id_ not in self.parser]:
+            raise ValueError(f"ids names {missing[0]}, but the config of {self.name} has no such id.")
+
+    def candidates(self, part: str) -> list[str]:
+        """Ids under which a part is looked for, in order."""
+        if part in self.ids:
+            return [self.ids[part]]
+        properties, known = PARTS[part]
+        of_monai = [self.workflow.properties[name] for name in properties if name in self.workflow.properties]
+        return [*(each[BundlePropertyConfig.ID] for each in of_monai), *known]
+
+    def find(self, part: str) -> str | None:
+        """Id of a part, or ``None`` if the config does not have it."""
+        return next((id_ for id_ in self.candidates(part) if self.parser.get(id_) is not None), None)
+
+    def require(self, part: str) -> Any:
+        """
+        Build a part.
+
+        Raises:
+            ValueError: If it does not exist or can't be built.
+        """
+        id_ = self.find(part)
+        if id_ is None:
+            raise ValueError(
+                f"bundle {self.name} has no {part}: its config has none of the ids "
+                f"{', '.join(self.candidates(part))}. Name the right one with ids={{{part!r}: '...'}}."
+            )
+        return self.build(part, id_)
+
+    def optional(self, part: str) -> Any:
+        """Build a part, or return ``None`` if the config does not have it."""
+        id_ = self.find(part)
+        return None if id_ is None else self.build(part, id_)
+
+    def build(self, part: str, id_: str) -> Any:
+        """
+        Build what has an id.
+
+        Args:
+            part: name for the error message.
+            id_: id in the config.
+
+        Raises:
+            ValueError: If the config can't be evaluated; gives the reason.
+        """
+        try:
+            with self.modules:
+                return self.parser.get_parsed_content(id_)
+        # A config can run any code, and so raise anything.
+        except Exception as error:
+            cause: BaseException = error
+            # MONAI wraps the cause in errors that repeat the config.
+            while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
+                cause = cause.__cause__
+            reason = f"{type(cause).__name__}: {cause}".rstrip(".")
+            raise ValueError(
+                f"bundle {self.name}: its {part} (id {id_!r}) can't be built: {reason}. Install what it needs, correct "
+                f"it with overrides, or name another one with ids={{{part!r}: '...'}}."
+            ) from error
+
+
+def open_parts(
+    folder: Path,
+    files: Sequence[Path],
+    *,
+    device: torch.device,
+    overrides: Mapping[str, Any],
+    ids: Mapping[str, str] | None = None,
+) -> Parts:
+    """
+    Read configs, with the bundle's own modules isolated, see :func:`open_workflow` and :class:`Parts`.
+
+    Args:
+        folder: folder of the bundle.
+        files: config files, each laid over those before it.
+        device: where the config puts its tensors.
+        overrides: id -> value.
+        ids: part -> id in the config.
+    """
+    modules = BundleModules(folder)
+    with modules:
+        workflow = open_workflow(folder, files, device=device, overrides=overrides)
+    return Parts(workflow, modules, ids=ids)
+
+
+def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
+    """
+    File of the weights as the config names it, and the key under which the file may keep them.
+
+    The first of these that exists: ``ids["checkpoint"]``; a ``CheckpointLoader`` anywhere in the config that loads
+    nothing but a network (others resume a training), is not disabled and does not belong to the training; the ids
+    ``checkpoint`` and ``ckpt_path``; ``models/model.pt``. Relative paths start at the bundle.
+
+    Args:
+        parts: parts of the bundle.
+
+    Returns:
+        path, which need not exist, and key or ``None``.
+    """
+    if "checkpoint" not in parts.ids:
+        for id_, loader in _loaders(parts.parser.get()):
+            if _loads_final_weights(parts, id_, loader):
+                path = parts.build("checkpoint", f"{id_}#load_path")
+                return parts.folder / os.fspath(path), next(iter(loader["load_dict"]))
+    named = parts.optional("checkpoint")
+    return parts.folder / (os.fspath(named) if isinstance(named, (str, os.PathLike)) else "models/model.pt"), None
+
+
+def _existing(folder: Path, name: str | os.PathLike) -> Path:
+    for path in (folder / "configs" / name, Path(name)):
+        if path.is_file():
+            return path.resolve()
+    raise FileNotFoundError(f"config_file {os.fspath(name)!r} is neither in {str(folder / 'configs')!r} nor a path.")
+
+
+def _on_device(config: Any, device: str) -> Any:
+    """Replace CUDA devices that a config names."""
+    if isinstance(config, dict):
+        return {key: _on_device(value, device) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_on_device(value, device) for value in config]
+    if not isinstance(config, str):
+        return config
+    if config.startswith("$"):
+        return _QUOTED_CUDA.sub(device, config)
+    return device if re.fullmatch(_CUDA, config) else config
+
+
+def _loaders(config: Any, id_: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Id and content of each ``CheckpointLoader``."""
+    if isinstance(config, dict) and str(config.get("_target_")).rpartition(".")[2] == "CheckpointLoader":
+        yield id_, config
+        return
+    children = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    for key, child in children:
+        yield from _loaders(child, f"{id_}#{key}" if id_ else str(key))
+
+
+def _loads_final_weights(parts: Parts, id_: str, loader: dict[str, Any]) -> bool:
+    if id_.startswith("train#") or len(loader.get("load_dict", {})) != 1:
+        return False
+    disabled = loader.get("_disabled_", False)
+    if isinstance(disabled, str):
+        disabled = parts.build("checkpoint", f"{id_}#_disabled_")
+    return not (disabled.strip().lower() == "true" if isinstance(disabled, str) else disabled)

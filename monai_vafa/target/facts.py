@@ -1,0 +1,208 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a bundle tells about its network: the meaning of output channels, the range and the units of intensities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from monai.transforms import (
+    Activationsd,
+    AsDiscreted,
+    Compose,
+    Identity,
+    Lambdad,
+    ScaleIntensityd,
+    ScaleIntensityRange,
+    ScaleIntensityRanged,
+    ScaleIntensityRangePercentilesd,
+)
+
+__all__ = ["file_units", "find_activation", "flat", "output_classes", "value_range"]
+
+# Formats in metadata.json, beside "segmentation", of outputs that have the shape of the input.
+_POSSIBLY_DENSE = (None, "labels", "logits", "probability", "probabilities")
+# Loading, resampling, cropping and reorienting keep intensities within their range and in their units.
+_HARMLESS = tuple(f"monai.transforms.{name}.dictionary" for name in ("io", "spatial", "croppad", "utility"))
+
+
+def flat(transform: Callable | Sequence[Callable] | None) -> list[Callable]:
+    """
+    Single transforms of a composition, in order.
+
+    Args:
+        transform: one transform, several, or ``None``.
+    """
+    if transform is None:
+        return []
+    if isinstance(transform, Compose):
+        return list(transform.flatten().transforms)
+    return list(transform) if isinstance(transform, Sequence) else [transform]
+
+
+def output_classes(metadata: Mapping[str, Any], name: str) -> list[str]:
+    """
+    Names of the output channels of a segmentation network.
+
+    Args:
+        metadata: content of ``metadata.json``.
+        name: name of the bundle, for messages.
+
+    Returns:
+        a name for each channel. A single channel is named after its foreground.
+
+    Raises:
+        ValueError: If the metadata does not describe a segmentation, or contradicts itself.
+    """
+    data_format = metadata.get("network_data_format") or {}
+    outputs, inputs = data_format.get("outputs") or {}, data_format.get("inputs") or {}
+    pred, image = outputs.get("pred"), inputs.get("image")
+    if pred is None:
+        raise ValueError(
+            f"bundle {name} can't be attacked as a segmentation: its metadata.json (task {metadata.get('task')!r}) "
+            f"describes no output 'pred', but {', '.join(outputs) or 'none'}."
+        )
+    same_shape = image is not None and pred.get("spatial_shape") == image.get("spatial_shape")
+    if pred.get("format") != "segmentation" and not (same_shape and pred.get("format") in _POSSIBLY_DENSE):
+        raise ValueError(
+            f"bundle {name} can't be attacked as a segmentation: its metadata.json (task {metadata.get('task')!r}) "
+            f"describes an output of type {pred.get('type')!r}, format {pred.get('format')!r} and shape "
+            f"{pred.get('spatial_shape')}. If that is wrong, change its format to 'segmentation'."
+        )
+    names = {int(key): str(value) for key, value in (pred.get("channel_def") or pred.get("label_def") or {}).items()}
+    channels = int(pred.get("num_channels") or len(names))
+    if channels == 1 and len(names) == 2:
+        names = {0: names[max(names)]}
+    if channels == 0 or any(number >= channels for number in names):
+        raise ValueError(
+            f"bundle {name}: its metadata.json names {len(names)} output channels, but num_channels is {channels}. "
+            "Networks that take prompts (points or classes) can't be attacked; otherwise correct num_channels or "
+            "channel_def."
+        )
+    return [names.get(number, f"class {number}") for number in range(channels)]
+
+
+def find_activation(
+    *,
+    postprocessing: Callable | Sequence[Callable] | None,
+    loss: Any,
+    metadata: Mapping[str, Any],
+    class_names: Sequence[str],
+) -> str:
+    """
+    Tell whether the classes of a network exclude each other.
+
+    The first of these decides: ``Activationsd``, or the argmax or threshold of ``AsDiscreted``, in the post-processing;
+    the loss; the metadata, where a first channel called "background", or a value range beyond 1, means softmax.
+
+    Args:
+        postprocessing: transforms of the prediction.
+        loss: loss of the training, or ``None``.
+        metadata: content of ``metadata.json``.
+        class_names: names of the output channels.
+
+    Returns:
+        "softmax" or "sigmoid".
+    """
+    return (
+        _activation_of_postprocessing(flat(postprocessing))
+        or _activation_of_loss(loss)
+        or _activation_of_metadata(metadata, class_names)
+    )
+
+
+def value_range(transforms: Callable | Sequence[Callable], keys: Sequence[str]) -> tuple[float, float] | None:
+    """
+    Lowest and highest intensity that a preprocessed image can have.
+
+    Args:
+        transforms: the preprocessing.
+        keys: keys of the image, before and after its channels are joined.
+
+    Returns:
+        the range that the last intensity transform produces, if it is ``ScaleIntensityRanged`` or
+        ``ScaleIntensityRangePercentilesd`` with ``clip``, or ``ScaleIntensityd``; otherwise ``None``.
+    """
+    changing = _changing(transforms, keys)
+    if not changing:
+        return None
+    scaler: Any = getattr(changing[-1], "scaler", None)
+    if isinstance(changing[-1], ScaleIntensityd):
+        bounds = (scaler.minv, scaler.maxv)
+    elif isinstance(changing[-1], (ScaleIntensityRanged, ScaleIntensityRangePercentilesd)) and scaler.clip:
+        bounds = (scaler.b_min, scaler.b_max)
+    else:
+        return None
+    return None if None in bounds else (float(bounds[0]), float(bounds[1]))
+
+
+def file_units(
+    transforms: Callable | Sequence[Callable], keys: Sequence[str]
+) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """
+    Conversion of preprocessed intensities back to those of the file.
+
+    Args:
+        transforms: the preprocessing.
+        keys: keys of the image, before and after its channels are joined.
+
+    Returns:
+        function of an image ``(C, *spatial)``; ``None`` if the conversion is unknown or differs from image to image.
+    """
+    changing = _changing(transforms, keys)
+    back: Callable = Identity()
+    if changing:
+        if len(changing) > 1 or not isinstance(changing[0], ScaleIntensityRanged):
+            return None
+        scaler = changing[0].scaler
+        if scaler.b_min is None or scaler.b_max is None:
+            return None
+        back = ScaleIntensityRange(a_min=scaler.b_min, a_max=scaler.b_max, b_min=scaler.a_min, b_max=scaler.a_max)
+    return cast(Callable[[torch.Tensor], torch.Tensor], back)
+
+
+def _activation_of_postprocessing(transforms: Sequence[Callable]) -> str | None:
+    for transform in transforms:
+        if not isinstance(transform, (Activationsd, AsDiscreted)) or "pred" not in transform.keys:
+            continue
+        which = transform.keys.index("pred")
+        if isinstance(transform, Activationsd):
+            softmax, sigmoid = transform.softmax[which], transform.sigmoid[which]
+        else:
+            softmax, sigmoid = transform.argmax[which], transform.threshold[which] is not None
+        if softmax or sigmoid:
+            return "softmax" if softmax else "sigmoid"
+    return None
+
+
+def _activation_of_loss(loss: Any) -> str | None:
+    if loss is None:
+        return None
+    if isinstance(loss, torch.nn.CrossEntropyLoss):
+        return "softmax"
+    if isinstance(loss, torch.nn.BCEWithLogitsLoss):
+        return "sigmoid"
+    for activation in ("softmax", "sigmoid"):
+        if getattr(loss, activation, False) is True:
+            return activation
+    # Compound losses of MONAI keep the flag in their Dice loss, deep supervision keeps it in the inner loss.
+    return _activation_of_loss(getattr(loss, "dice", None)) or _activation_of_loss(getattr(loss, "loss", None))
+
+
+def _activation_of_metadata(metadata: Mapping[str, Any], class_names: Sequence[str]) -> str:
+    pred = metadata["network_data_format"]["outputs"]["pred"]
+    values = [value for value in pred.get("value_range") or [] if isinstance(value, (int, float))]
+    exclusive = len(class_names) > 1 and (max(values, default=0) > 1 or class_names[0].lower() == "background")
+    return "softmax" if exclusive else "sigmoid"
+
+
+def _changing(transforms: Callable | Sequence[Callable], keys: Sequence[str]) -> list[Callable]:
+    """Transforms that change, or may change, the intensities of the image."""
+    return [
+        transform
+        for transform in flat(transforms)
+        if not set(getattr(transform, "keys", keys)).isdisjoint(keys)
+        and (type(transform).__module__ not in _HARMLESS or isinstance(transform, Lambdad))
+    ]
