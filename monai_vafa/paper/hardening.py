@@ -41,9 +41,6 @@ def hardening_table(benchmark: Benchmark) -> Table:
 
     Last comes the group of attacks named "worst case", if the benchmark has it. A published number stands beside a
     column whose attack has the paper's budget.
-
-    Args:
-        benchmark: what was read; ``hardened`` names the models.
     """
     columns = _columns(benchmark)
     known = {column: {m: _published(benchmark, m, column) for m in benchmark.hardened} for column in columns}
@@ -72,9 +69,6 @@ def change_table(benchmark: Benchmark) -> Table:
     What hardening changes: DSC of each hardened model minus that of the same network trained on clean images.
 
     Differences are taken case by case, over the cases that both models have, and then averaged.
-
-    Args:
-        benchmark: what was read; ``hardened`` names the models.
 
     Returns:
         in percentage points, a row per model that was not trained on clean images, columns as in
@@ -166,9 +160,6 @@ def hardening_figure(benchmark: Benchmark) -> Path | None:
     most on the model trained on clean images (:func:`~monai_vafa.report.figures.most_changed_slice`); models on other
     grids show the slice at the same height. If there are more than six columns, clean and the strongest attacks are
     drawn; if there are more than eight models, those of one network.
-
-    Args:
-        benchmark: what was read; ``hardened`` names the models.
 
     Returns:
         path of the PNG, ``figures/hardening_CASE.png`` in the folder; ``None`` if there are no volumes to draw.

@@ -26,9 +26,6 @@ def budget_table(benchmark: Benchmark) -> Table:
 
     The budgets are the paper's: eps or sigma 4 and 8, q_max 20 and 30. An attack without these budgets is shown
     by its base row alone.
-
-    Args:
-        benchmark: what was read.
     """
     beside = benchmark.published == "synapse"
     rows = [["", "", "budget", *_HEADERS, *(f"published {name}" for name in _HEADERS if beside)]]
@@ -48,12 +45,7 @@ def budget_table(benchmark: Benchmark) -> Table:
 
 
 def sweep_tables(benchmark: Benchmark) -> list[Table]:
-    """
-    DSC and 100(1-LPIPS) for each value of q_max, steps and block size, for attacks with several of them.
-
-    Args:
-        benchmark: what was read.
-    """
+    """DSC and 100(1-LPIPS) for each value of q_max, steps and block size, for attacks with several of them."""
     tables = []
     models = [model for model in benchmark.models if benchmark.means(model)]
     for attack in benchmark.attacks:

@@ -124,15 +124,7 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
 
 
 def transfer_tables(benchmark: Benchmark) -> list[Table]:
-    """
-    For each attack, source and target: the target's DSC, mean over cases; white box if both are the same.
-
-    Args:
-        benchmark: what was read.
-
-    Returns:
-        one table, or none if nothing was transferred.
-    """
+    """DSC of each target under each attack made on each source; no table if nothing was transferred."""
     if not benchmark.transfers:
         return []
     rows = [["attack", "made on", *(f"DSC of {model}" for model in benchmark.models)]]

@@ -28,16 +28,7 @@ _MASKED = "gradients may be masked"
 
 
 def check_roles(roles: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
-    """
-    Refuse a checklist with unknown roles or rows.
-
-    Args:
-        roles: role -> name of a base row; ``huge_budget`` -> a budget.
-        rows: rows of the benchmark.
-
-    Raises:
-        ValueError: If a role, or the row it names, is unknown.
-    """
+    """Raise ``ValueError`` if a role of the checklist, or the row it names, is unknown."""
     for role, name in roles.items():
         if role not in (*ROLES, _HUGE):
             raise ValueError(f"checklist role {role!r} is none of {', '.join((*ROLES, _HUGE))}.")
@@ -47,19 +38,11 @@ def check_roles(roles: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
 
 def referee_checklist(benchmark: Benchmark, model: str) -> list[Line]:
     """
-    Every check on one model.
-
-    Args:
-        benchmark: what was read; its ``checklist`` says which row plays which role.
-        model: name of the model.
+    Every check on one model; the benchmark's ``checklist`` says which row plays which role.
 
     Returns:
         ``{"check", "verdict", "reason"}`` per check; the verdict is pass, fail or not applicable.
-
-    Raises:
-        ValueError: see :func:`check_roles`.
     """
-    check_roles(benchmark.checklist or {}, benchmark.rows)
     evidence = _Evidence(benchmark, model)
     lines = []
     for name, check in _CHECKS.items():
@@ -77,10 +60,6 @@ def chance_dsc(benchmark: Benchmark, model: str) -> float | None:
 
     If class c makes up a share p_c of n voxels, a guess hits n p_c^2 of the n p_c voxels of either map, so its Dice is
     2 n p_c^2 / (2 n p_c) = p_c. The p_c add up to 1, so the mean over C classes is 1 / C.
-
-    Args:
-        benchmark: what was read.
-        model: name of the model.
 
     Returns:
         100 / C, where C counts the classes with a DSC in ``metrics.csv``; ``None`` if there are none.

@@ -40,18 +40,15 @@ _MOST_CONTROLS = 2
 
 def case_figures(folder: str | os.PathLike, summary: Mapping[str, Any], attacks: Sequence[str]) -> list[str]:
     """
-    Draw every case that has volumes (see :func:`case_figure`).
+    Draw every case of a run that has volumes (see :func:`case_figure`).
 
     Args:
-        folder: result folder of a run.
+        folder: result folder of the run.
         summary: content of its ``summary.json``.
         attacks: names of the rows that may be drawn, the clean one first; :func:`figure_rows` chooses.
 
     Returns:
         names of the cases drawn.
-
-    Raises:
-        ModuleNotFoundError: If matplotlib is missing.
     """
     root, drawn = Path(folder), []
     for case in tqdm([c for c in summary["cases"] if c not in summary["failed"]], desc="figures", leave=False):
@@ -164,9 +161,6 @@ class ClassPainter:
         class_names: names for the legend; for softmax, background first.
         label: reference labels ``(H, W, D, C)``, by which classes are larger or smaller.
         activation: ``"softmax"`` (class maps), or ``"sigmoid"`` (a channel of 0 and 1 for each class).
-
-    Raises:
-        ModuleNotFoundError: If matplotlib is missing.
     """
 
     def __init__(self, class_names: Sequence[str], label: np.ndarray, activation: str) -> None:
@@ -182,16 +176,7 @@ class ClassPainter:
         self._painted: set[int] = set()
 
     def paint(self, channels: np.ndarray, axial: int) -> np.ndarray:
-        """
-        An axial slice of a prediction as colours.
-
-        Args:
-            channels: class map or channels ``(H, W, D, C)``.
-            axial: index of the slice.
-
-        Returns:
-            RGBA ``(rows, columns, 4)`` in [0, 1].
-        """
+        """An axial slice of a prediction ``(H, W, D, C)`` as RGBA ``(rows, columns, 4)`` in [0, 1]."""
         classes = channels[..., 0]
         if self._order is not None:
             classes = np.zeros(channels.shape[:3], int)

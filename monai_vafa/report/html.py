@@ -35,13 +35,7 @@ _VERDICTS = {"pass": "pass", "fail": "fail", "not applicable": "skipped"}
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """
-    A whole page.
-
-    Args:
-        title: its title and first heading, as plain text.
-        parts: HTML.
-    """
+    """A whole page of parts that are HTML already; its title is also its first heading."""
     name = escape(title)
     head = f'<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<title>{name}</title>'
     body = "\n".join(part for part in parts if part)
@@ -89,12 +83,7 @@ def unfold(title: str, parts: Sequence[str]) -> str:
 
 
 def tables_html(tables: Iterable[Table]) -> str:
-    """
-    Tables with their notes, side by side where there is room.
-
-    Args:
-        tables: what to show; verdicts of the checklist are coloured, long cells wrapped.
-    """
+    """Tables with their notes, side by side if there is room; verdicts are coloured, long cells wrapped."""
     inside = "\n".join(map(_table, tables))
     return f'<div class="tables">{inside}</div>' if inside else ""
 

@@ -34,37 +34,19 @@ class Table:
 
 
 def cell(column: str, value: float | None) -> str:
-    """
-    A value of ``cases.csv`` as it is printed; ``-`` for ``None``.
-
-    Args:
-        column: key of ``COLUMNS``.
-        value: in the units of the file.
-    """
+    """A value of a column of ``cases.csv`` as it is printed; ``-`` for ``None``."""
     return _ABSENT if value is None else COLUMNS[column].format(value)
 
 
 def damage_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
-    """
-    Damage and visibility of each attack.
-
-    Args:
-        means: attack -> column -> mean, as in ``summary.json``; columns that no row has are left out.
-        title: what it shows.
-    """
+    """Damage and visibility of each attack, from attack -> column -> mean; columns that no row has are left out."""
     columns = [key for key in COLUMNS if any(key in row for row in means.values())]
     header = ["", *(COLUMNS[key].header for key in columns)]
     return Table(title, [header, *([name, *(cell(k, row.get(k)) for k in columns)] for name, row in means.items())])
 
 
 def class_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
-    """
-    DSC and HD95 of each class under each attack.
-
-    Args:
-        means: attack -> "classes" -> class -> column -> mean, as in ``summary.json``.
-        title: what it shows.
-    """
+    """DSC and HD95 of each class under each attack, from attack -> "classes" -> class -> column -> mean."""
     classes = list(dict.fromkeys(c for row in means.values() for c in row.get("classes", {})))
     rows = [["DSC / HD95", *classes]]
     for attack, row in means.items():
@@ -74,12 +56,7 @@ def class_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Tabl
 
 
 def run_notes(summary: Mapping[str, Any]) -> list[str]:
-    """
-    Notes below the tables of a run: cases, units, what was not measured, which cases failed.
-
-    Args:
-        summary: content of ``summary.json``.
-    """
+    """Notes below the tables of a run, from its ``summary.json``: cases, units, what is missing, what failed."""
     done, total = len(summary["cases"]) - len(summary["failed"]), len(summary["cases"])
     notes = [f"Mean over {done} of {total} cases. {summary['description']}".rstrip()]
     notes.append(UNITS)
@@ -105,12 +82,7 @@ def format_tables(summary: Mapping[str, Any]) -> str:
 
 
 def table_text(table: Table) -> str:
-    """
-    A table as aligned text.
-
-    Args:
-        table: what to show.
-    """
+    """A table as aligned text."""
     widths = [max(map(len, column)) for column in zip(*table.rows, strict=True)]
     lines = ["  ".join(_aligned(row, widths, table.labels)).rstrip() for row in table.rows]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))

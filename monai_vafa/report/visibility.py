@@ -58,10 +58,6 @@ def curve_points(benchmark: Benchmark, model: str) -> list[dict[str, Any]]:
 
     The huge budget of the checklist is left out: it is so far from all others that a line to it would say nothing.
 
-    Args:
-        benchmark: what was read.
-        model: name of the model.
-
     Returns:
         a row with ``POINT_COLUMNS`` per attack and budget; rows without a DSC are left out.
     """
@@ -106,10 +102,6 @@ def equal_visibility_rows(benchmark: Benchmark, model: str) -> list[dict[str, An
     """
     DSC of each swept attack at fixed levels of likeness, from its own points and the clean one.
 
-    Args:
-        benchmark: what was read.
-        model: name of the model.
-
     Returns:
         rows with ``LEVEL_COLUMNS``: dsc is ``None`` outside the attack's range, lowest is 1 for the lowest DSC of a
         level and else 0. Measures that no attack has are left out.
@@ -136,13 +128,7 @@ def equal_visibility_rows(benchmark: Benchmark, model: str) -> list[dict[str, An
 
 
 def equal_visibility_tables(model: str, rows: Sequence[dict[str, Any]]) -> list[Table]:
-    """
-    Tables of :func:`equal_visibility_rows`: a row per attack, a column per level.
-
-    Args:
-        model: name of the model.
-        rows: what :func:`equal_visibility_rows` gave for it.
-    """
+    """Tables of :func:`equal_visibility_rows`: a row per attack, a column per level."""
     tables = []
     for measure in dict.fromkeys(row["measure"] for row in rows):
         here = [row for row in rows if row["measure"] == measure]
