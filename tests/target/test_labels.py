@@ -149,7 +149,7 @@ def test_images_of_several_files_come_as_one_list(tiny_zoo):
     bundle = tiny_zoo["own_scripts"]
     target = open_target(bundle.folder, overrides=bundle.overrides)
     item = with_labels(bundle)[0]
-    assert target.items[0]["image"] == item["image"]
+    assert target.cases()[0]["image"] == item["image"]
     data = target.preprocessing(item)
     assert data["image"].shape[0] == 2
     assert data["label"].shape[1:] == data["image"].shape[1:]

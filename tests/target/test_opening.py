@@ -88,11 +88,11 @@ def test_parts_can_be_named(folder):
     with pytest.raises(ValueError, match=r"has no network: .*network_def, network, net, model.*ids=\{'network'"):
         open_target(folder)
     assert open_target(folder, ids={"network": "mine"}).network is not None
-    with pytest.raises(ValueError, match="'preproc', which is none of the parts network, inferer"):
+    with pytest.raises(ValueError, match="'preproc', which is not one of the parts network, inferer"):
         open_target(folder, ids={"preproc": "preprocessing"})
     with pytest.raises(ValueError, match="'loss': 'nosuch', but the config"):
         open_target(folder, ids={"loss": "nosuch"})
-    with pytest.raises(ValueError, match="id 'inferer' is no network but SlidingWindowInferer"):
+    with pytest.raises(ValueError, match="id 'inferer' is not a network but SlidingWindowInferer"):
         open_target(folder, ids={"network": "inferer"})
 
 
@@ -177,7 +177,7 @@ def test_weights_that_are_code_are_refused(folder):
         ({"type": "probabilities", "format": "classes", "spatial_shape": [1, 4]}, "format 'classes'"),
         ({"type": "image", "format": "labels", "spatial_shape": [1, 4]}, "format 'labels' and shape"),
         ({"type": "object", "format": "dict"}, "can't be attacked as a segmentation"),
-        ({"num_channels": 1, "channel_def": {str(n): str(n) for n in range(5)}}, "names 5 channels"),
+        ({"num_channels": 1, "channel_def": {str(n): str(n) for n in range(5)}}, "names 5 output channels"),
     ],
 )
 def test_networks_that_do_not_segment_are_refused(folder, output, message):

@@ -54,7 +54,7 @@ def assert_saved(predictions, files):
 
 def test_prediction_is_that_of_the_bundles_inference(bundle, run):
     target = open_target(bundle.folder, workflow="inference", overrides=bundle.overrides)
-    predictions = [predict(target, {"image": item["image"]}) for item in target.items]
+    predictions = [predict(target, {"image": item["image"]}) for item in target.cases()]
     assert_saved(predictions, run(bundle, "inference"))
 
 
@@ -62,7 +62,7 @@ def test_prediction_is_that_of_the_bundles_inference(bundle, run):
 def test_prediction_is_that_of_the_bundles_evaluation(name, tiny_zoo, run):
     bundle = tiny_zoo[name]
     target = open_target(bundle.folder, workflow="evaluate", overrides=bundle.overrides)
-    predictions = [predict(target, item) for item in target.items]
+    predictions = [predict(target, item) for item in target.cases()]
     assert_saved(predictions, run(bundle, "train", "evaluate"))
 
 

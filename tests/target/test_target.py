@@ -60,7 +60,7 @@ def test_network_is_ready(bundle):
 def test_nothing_is_written(bundle, elsewhere):
     before = sorted(bundle.folder.rglob("*"))
     target = open_target(bundle.folder, overrides=bundle.overrides)
-    data = target.preprocessing({"image": target.items[0]["image"]})
+    data = target.preprocess({"image": target.cases()[0]["image"]})
     with torch.no_grad():
         output = target.inferer(data["image"][None], target.network)
     pred = [each[0] for each in output] if isinstance(output, list) else output[0]
@@ -75,9 +75,9 @@ def test_nothing_is_written(bundle, elsewhere):
 def test_intensities_go_back_to_the_units_of_the_file(tiny_zoo):
     bundle = tiny_zoo["softmax"]
     target = open_target(bundle.folder, overrides=bundle.overrides)
-    image = target.preprocessing(target.items[0])["image"]
+    image = target.preprocess(target.cases()[0])["image"]
     unscaled = target.preprocessing.transform.transforms[:-1]
-    original = {"image": target.items[0]["image"]}
+    original = {"image": target.cases()[0]["image"]}
     for transform in unscaled:
         original = transform(original)
     assert torch.allclose(target.to_file_units(image), original["image"].clamp(-57, 164), atol=1e-3)
@@ -89,26 +89,22 @@ def test_training_configs_give_the_loss_and_the_validations_parts(tiny_zoo):
     target = open_target(bundle.folder, workflow="train", overrides=bundle.overrides)
     assert isinstance(target.loss, DiceCELoss)
     assert isinstance(target.inferer, SlidingWindowInferer)
-    assert [item["label"] for item in target.items] == [
+    assert [item["label"] for item in target.cases()] == [
         str(bundle.data / "labelsTr" / f"case{n}.nii.gz") for n in (2, 3)
     ]
 
 
-def test_items_are_the_cases_that_the_config_names(bundle):
+def test_cases_are_those_that_the_config_names(bundle):
     target = open_target(bundle.folder, overrides=bundle.overrides)
-    files = [path for item in target.items for path in ensure_tuple(item["image"])]
+    files = [path for item in target.cases() for path in ensure_tuple(item["image"])]
     assert len(files) > 0
     assert all(LoadImage()(path).numel() > 0 for path in files)
 
 
-def test_items_of_somebody_elses_machine_are_none(bundle):
-    if bundle.folder.name != "sigmoid":
-        assert open_target(bundle.folder).items is None
-
-
-def test_items_that_can_not_be_read_are_none_and_say_why(tiny_zoo, caplog):
+def test_cases_that_can_not_be_read_say_why(tiny_zoo, caplog):
     target = open_target(tiny_zoo["sigmoid"].folder, overrides={"data_list_file_path": "/no/such/list.json"})
-    assert target.items is None
+    with pytest.raises(ValueError, match="config names no cases here"):
+        target.cases()
     assert "/no/such/list.json" in caplog.text
 
 

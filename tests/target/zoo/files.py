@@ -15,7 +15,7 @@ import torch
 import yaml
 from monai.bundle import ConfigParser
 
-from monai_vafa.target.scripts import scripts_of
+from monai_vafa.target.scripts import BundleModules
 
 from .parts import Config
 
@@ -72,7 +72,7 @@ def change_output(folder: Path, **facts: Any) -> None:
 def write_weights(folder: Path, *, file: str = "model.pt", wrapper: str | None = None) -> Path:
     """Weights of the network of the inference config, the same each time; alone, or under a key beside others."""
     config = ConfigParser.load_config_file(next((folder / "configs").glob("inference.*")))
-    with torch.random.fork_rng(devices=[]), scripts_of(folder):
+    with torch.random.fork_rng(devices=[]), BundleModules(folder):
         torch.manual_seed(0)
         network = ConfigParser({"network": config["network_def"]}).get_parsed_content("network")
         state = network.state_dict()
