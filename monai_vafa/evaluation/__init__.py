@@ -1,11 +1,26 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What runs over a whole data set."""
+"""Cases under a roster of attacks: typed results, an Ignite engine that writes them, a benchmark of several models."""
 
 from __future__ import annotations
 
 from .benchmark import Benchmark
-from .evaluation import AttackEvaluation
-from .rows import AttackRows, join_sweeps
+from .case import AttackScores, Settings, attack_case
+from .evaluate import evaluate
+from .evaluator import AttackEvaluator
+from .rows import AttackRows, join_sweeps, roster_sweeps
+from .scoring import default_segmentation_metrics, default_visibility_metrics
 
-__all__ = ["AttackEvaluation", "AttackRows", "Benchmark", "join_sweeps"]
+__all__ = [
+    "AttackEvaluator",
+    "AttackRows",
+    "AttackScores",
+    "Benchmark",
+    "Settings",
+    "attack_case",
+    "default_segmentation_metrics",
+    "default_visibility_metrics",
+    "evaluate",
+    "join_sweeps",
+    "roster_sweeps",
+]

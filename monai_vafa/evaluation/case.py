@@ -1,127 +1,265 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Attack one case: volumes and scores of every attack on it."""
+"""The unit of work: one case under a set of attacks. It depends on its arguments alone and writes nothing."""
 
 from __future__ import annotations
 
 import logging
+import os
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
+from monai.data.utils import to_affine_nd
 from monai.metrics import CumulativeIterationMetric
+from monai.transforms import ResampleToMatch
+from monai.utils import convert_to_tensor, ensure_tuple
 
-from monai_vafa.attacks import Attack, SlidingWindowAttack
+from monai_vafa.attacks import Attack
+from monai_vafa.attacks.inputs import check_image_values
 from monai_vafa.metrics import changed_voxel_rate
-from monai_vafa.results.folder import ResultFolder
+from monai_vafa.outputs import check_class_channels, predicted_labels
+from monai_vafa.results.schema import CLEAN
+from monai_vafa.target import Target
 
-from .checks import CLEAN
-from .scoring import visibility_scores
-from .volumes import VolumeScorer
+from .scoring import class_means, one_hot_labels, segmentation_scores, visibility_scores
 
-__all__ = ["CaseRunner"]
+__all__ = ["AttackScores", "Case", "Settings", "Volumes", "attack_case", "case_names", "load_case", "predict"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("monai_vafa.evaluation")
 
-_KINDS = ("adversarial", "predictions")
+# Names may have dots in them.
+_ENDING = re.compile(r"\.(nii(\.gz)?|png|jpe?g|bmp|tiff?)$", re.IGNORECASE)
+# NIfTI headers hold affines in float32.
+_SAME_PLACE = 1e-3
 
 
-class CaseRunner:
+@dataclass(frozen=True)
+class Settings:
     """
-    Runs attacks on one case at a time, and writes volumes and rows.
+    How attacks on a case are measured.
 
     Args:
-        scorer: asks the network.
-        attacks: name -> attack.
-        windows: how an attack covers a whole volume.
-        target: label ``(C, *spatial)`` -> the one that targeted attacks aim at.
-        visibility_metrics: see :func:`visibility_scores`.
-        intensity_range: likewise.
-        to_file_units: turns a preprocessed image ``(C, *spatial)`` back into the units of the file it came from.
-        saved: names of the attacks whose volumes are written.
-        results: where to.
+        segmentation_metrics: column -> metric of one-hot ``(y_pred, y)`` giving a value per class
+            (``reduction="none"``).
+        visibility_metrics: column -> metric of ``(y_pred, y)``, adversarial and clean image in [0, 1], giving one
+            value; ``None`` in place of one that cannot be measured here.
+        aim: label ``(C, *spatial)`` -> the one that targeted attacks aim at.
     """
 
-    def __init__(
-        self,
-        *,
-        scorer: VolumeScorer,
-        attacks: Mapping[str, Attack],
-        windows: SlidingWindowAttack,
-        target: Callable[[torch.Tensor], torch.Tensor] | None,
-        visibility_metrics: Mapping[str, CumulativeIterationMetric | None],
-        intensity_range: Sequence[float] | None,
-        to_file_units: Callable[[torch.Tensor], torch.Tensor] | None,
-        saved: Sequence[str],
-        results: ResultFolder,
-    ) -> None:
-        self.scorer = scorer
-        self.attacks = attacks
-        self.windows = windows
-        self.target = target
-        self.visibility_metrics = visibility_metrics
-        self.intensity_range = intensity_range
-        self.to_file_units = to_file_units
-        self.saved = {CLEAN, *saved}
-        self.results = results
-
-    def missing(self, case: str) -> list[str]:
-        """Names of the attacks, the clean image first, whose row or wanted volumes are not there."""
-        finished = self.results.finished(case)
-        return [
-            name
-            for name in (CLEAN, *self.attacks)
-            if name not in finished
-            or (name in self.saved and not all(self.results.volume(kind, case, name).is_file() for kind in _KINDS))
-        ]
-
-    def run(self, case: str, item: Mapping[str, Any], names: Sequence[str]) -> None:
-        """
-        Attack a case.
-
-        Args:
-            case: its name.
-            item: its preprocessed image and label.
-            names: names of the attacks to run.
-        """
-        volumes = self.scorer.load(item)
-        clean, label, affine = volumes.image, volumes.label, volumes.affine
-        clean_labels = self.scorer.predict(clean)
-        self.results.write_volume("predictions", case, "label", _stored(label.byte()), affine)
-        for name in names:
-            logger.info("%s: %s", case, name)
-            adversarial, prediction, seconds = clean, clean_labels, 0.0
-            if name != CLEAN:
-                attack = self.attacks[name]
-                aim = self.target(label[0])[None] if attack.targeted and self.target is not None else label
-                start = time.perf_counter()
-                adversarial = self.windows(attack, self.scorer.network, clean, aim)
-                seconds = time.perf_counter() - start
-                prediction = self.scorer.predict(adversarial)
-            if name in self.saved:
-                in_units = adversarial if self.to_file_units is None else self.to_file_units(adversarial[0])[None]
-                self.results.write_volume("adversarial", case, name, _stored(in_units.float()), affine)
-                self.results.write_volume("predictions", case, name, _stored(prediction.byte()), affine)
-            per_class = self.scorer.score(prediction, label)
-            self.results.add(
-                {
-                    "case": case,
-                    "attack": name,
-                    **self.scorer.means(per_class),
-                    **visibility_scores(self.visibility_metrics, adversarial, clean, self.intensity_range),
-                    "changed_voxel_rate": float(changed_voxel_rate(prediction, clean_labels)),
-                    "steps": getattr(self.attacks.get(name), "steps", 0),
-                    "seconds": seconds,
-                },
-                [
-                    {"case": case, "attack": name, "class": cls, **{key: per_class[key][i] for key in per_class}}
-                    for i, cls in enumerate(self.scorer.class_names)
-                ],
-            )
+    segmentation_metrics: Mapping[str, CumulativeIterationMetric]
+    visibility_metrics: Mapping[str, CumulativeIterationMetric | None]
+    aim: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
-def _stored(volume: torch.Tensor) -> np.ndarray:
-    """What goes into a file of a batch of one."""
-    return volume[0].cpu().numpy()
+@dataclass(frozen=True)
+class Case:
+    """
+    A case as the network sees it.
+
+    Args:
+        image: ``(1, C, *spatial)``, finite.
+        label: softmax: class map ``(1, 1, *spatial)``; sigmoid: 0 and 1, ``(1, classes, *spatial)``. Where the case
+            has none, what the network says of the image.
+        affine: 4 x 4, voxel to world (RAS).
+    """
+
+    image: torch.Tensor
+    label: torch.Tensor
+    affine: np.ndarray
+
+
+@dataclass(frozen=True)
+class AttackScores:
+    """
+    What one attack did to one case.
+
+    Args:
+        case: name of the case.
+        attack: name of the attack; ``"clean"`` for the image as it is.
+        scores: ``METRIC`` and ``METRIC_foreground``, means over the classes; NaN where undefined.
+        per_class: class -> metric -> value.
+        visibility: metric, and ``linf`` and ``rmse`` in intensity levels (0-255 scale); ``None`` where not measured.
+        changed_voxel_rate: share of voxels that the network calls something else than in the clean image.
+        steps: steps of the attack; 0 for attacks without steps.
+        seconds: time of the attack.
+        volumes: ``None`` where they are not kept.
+    """
+
+    case: str
+    attack: str
+    scores: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+    visibility: dict[str, float | None]
+    changed_voxel_rate: float
+    steps: int
+    seconds: float
+    volumes: Volumes | None = field(default=None, repr=False)
+
+    @property
+    def case_row(self) -> dict[str, Any]:
+        """Row of ``cases.csv``."""
+        cost = {"changed_voxel_rate": self.changed_voxel_rate, "steps": self.steps, "seconds": self.seconds}
+        return {"case": self.case, "attack": self.attack, **self.scores, **self.visibility, **cost}
+
+    @property
+    def metric_rows(self) -> list[dict[str, Any]]:
+        """Rows of ``metrics.csv``."""
+        keys = {"case": self.case, "attack": self.attack}
+        return [{**keys, "class": name, **values} for name, values in self.per_class.items()]
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """
+    Volumes that scores were computed from, without a batch axis.
+
+    Args:
+        image: what the network was shown first, ``(C, *spatial)``.
+        adversarial: the attacked image, same shape.
+        label: softmax: class map ``(1, *spatial)``; sigmoid: 0 and 1, ``(classes, *spatial)``.
+        prediction: what the network said of ``adversarial``, like ``label``.
+        affine: 4 x 4, voxel to world (RAS).
+    """
+
+    image: torch.Tensor
+    adversarial: torch.Tensor
+    label: torch.Tensor
+    prediction: torch.Tensor
+    affine: np.ndarray
+
+
+def attack_case(
+    target: Target,
+    item: Mapping[str, Any],
+    attacks: Mapping[str, Attack],
+    settings: Settings,
+    *,
+    name: str,
+    rows: Collection[str] | None = None,
+) -> Iterator[tuple[AttackScores, Volumes]]:
+    """
+    Attack a case, and score what the network then says.
+
+    Args:
+        target: what is attacked.
+        item: image and label of the case, as :meth:`Target.cases` names them.
+        attacks: name -> attack.
+        settings: how to measure.
+        name: name of the case.
+        rows: names to run, :data:`CLEAN` among them for the image as it is; ``None`` for all.
+
+    Yields:
+        scores and volumes of each row, the clean one first.
+
+    Raises:
+        ValueError: If image, label, network and attacks do not fit together.
+    """
+    case = load_case(target, item)
+    clean = predict(target, case.image)
+    label = one_hot_labels(case.label, len(target.class_names), target.activation)
+    for row in (row for row in (CLEAN, *attacks) if rows is None or row in rows):
+        logger.info("%s: %s", name, row)
+        adversarial, prediction, steps, seconds = case.image, clean, 0, 0.0
+        if row != CLEAN:
+            attack = attacks[row]
+            aim = settings.aim(case.label[0])[None] if attack.targeted and settings.aim is not None else case.label
+            start = time.perf_counter()
+            adversarial = target.windows(attack, target.network, case.image, aim, activation=target.activation)
+            seconds = time.perf_counter() - start
+            prediction, steps = predict(target, adversarial), getattr(attack, "steps", 0)
+        one_hot = one_hot_labels(prediction, len(target.class_names), target.activation)
+        values = segmentation_scores(settings.segmentation_metrics, one_hot, label)
+        scores = AttackScores(
+            case=name,
+            attack=row,
+            scores=class_means(values, target.activation),
+            per_class={c: {key: values[key][i] for key in values} for i, c in enumerate(target.class_names)},
+            visibility=visibility_scores(settings.visibility_metrics, adversarial, case.image, target.intensity_range),
+            changed_voxel_rate=float(changed_voxel_rate(prediction, clean)),
+            steps=steps,
+            seconds=seconds,
+        )
+        yield scores, Volumes(case.image[0], adversarial[0], case.label[0], prediction[0], case.affine)
+
+
+def load_case(target: Target, item: Mapping[str, Any], reference: MetaTensor | None = None) -> Case:
+    """
+    The volumes of a case.
+
+    Args:
+        target: preprocesses them.
+        item: image and label, as :meth:`Target.cases` names them.
+        reference: label to use in place of the item's own, on any grid: it is brought to the image's by nearest
+            neighbour.
+
+    Raises:
+        ValueError: If the label does not fit the image or, for sigmoid, does not consist of 0 and 1 in a channel per
+            class, or the image holds NaN or infinite voxels.
+    """
+    loaded = target.preprocess(item)
+    image, label = loaded[target.image_key], loaded.get(target.label_key) if reference is None else reference
+    check_image_values(image)
+    batch = convert_to_tensor(image, track_meta=False)[None].to(target.device)
+    affine = to_affine_nd(3, image.affine.cpu().numpy())
+    if label is None:
+        return Case(batch, predict(target, batch), affine)
+    if reference is not None and not _same_grid(image, reference):
+        label = ResampleToMatch(mode="nearest", padding_mode="zeros")(reference, img_dst=image)
+    if label.shape[1:] != image.shape[1:]:
+        raise ValueError(f"label of shape {tuple(label.shape)} does not fit an image of {tuple(image.shape)}.")
+    label = convert_to_tensor(label, track_meta=False)[None].to(target.device)
+    if target.activation == "sigmoid":
+        check_class_channels(label, len(target.class_names))
+    return Case(batch, label, affine)
+
+
+def predict(target: Target, image: torch.Tensor) -> torch.Tensor:
+    """
+    What the network says of a volume.
+
+    Args:
+        target: the network and how it is asked.
+        image: ``(1, C, *spatial)``.
+
+    Returns:
+        softmax: class map ``(1, 1, *spatial)``; sigmoid: 0 and 1, ``(1, classes, *spatial)``.
+    """
+    return predicted_labels(target.logits(image), target.activation)
+
+
+def case_names(items: Sequence[Mapping[str, Any]], image_key: str) -> dict[str, str]:
+    """
+    Names of cases: their file names without ending; where two are the same, with the name of the folder before.
+
+    Args:
+        items: as :meth:`Target.cases` gives them.
+        image_key: key of the image, one path or several.
+
+    Returns:
+        name -> (first) image file, in the order of ``items``.
+
+    Raises:
+        ValueError: If there are no cases, or two have the same file and folder name.
+    """
+    if not items:
+        raise ValueError("cases is empty: name at least one.")
+    paths = [os.fspath(ensure_tuple(item[image_key])[0]) for item in items]
+    names = [_ENDING.sub("", Path(path).name) for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{Path(path).parent.name}_{name}" for path, name in zip(paths, names, strict=True)]
+    if len(set(names)) < len(names):
+        raise ValueError("cases has two of the same file and folder name: results would overwrite each other.")
+    return dict(zip(names, paths, strict=True))
+
+
+def _same_grid(image: MetaTensor, label: MetaTensor) -> bool:
+    return image.shape[1:] == label.shape[1:] and torch.allclose(
+        torch.as_tensor(image.affine), torch.as_tensor(label.affine), atol=_SAME_PLACE
+    )

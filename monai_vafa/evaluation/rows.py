@@ -1,116 +1,155 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The rows of a benchmark: attacks, and variations of each in one parameter."""
+"""The rows of a table: attacks of the roster, and variations of each in one parameter, made to fit a target."""
 
 from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from inspect import signature
+from typing import Any, TypeAlias
 
-from monai_vafa.attacks import Attack
+from monai_vafa.attacks import Attack, RescaleOnly, SliceFrequencyAttack, VolumetricFrequencyAttack
+from monai_vafa.attacks.roster import RosterEntry, entry_of
+from monai_vafa.results.schema import Row
+from monai_vafa.target import Target
 
-__all__ = ["AttackRows", "Row", "join_sweeps"]
+__all__ = ["AttackRows", "AttackSpec", "Sweeps", "join_sweeps", "roster_sweeps"]
 
-_Sweeps = Mapping[str, Mapping[str, Sequence[float]]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """
-    What a row stands for.
-
-    Args:
-        attack: name of the base attack.
-        parameter: name of the parameter in which the row differs from it; ``None`` for the base attack itself.
-        value: value of that parameter.
-    """
-
-    attack: str
-    parameter: str | None = None
-    value: float | None = None
+AttackSpec: TypeAlias = Attack | Mapping[str, Any]
+Sweeps: TypeAlias = Mapping[str, Mapping[str, Sequence[float]]]
 
 
 class AttackRows:
     """
-    Base attacks under their own names, then variations of them as ``ATTACK-PARAMETERVALUE``, e.g. ``pgd-eps8``.
+    Attacks under their own names, then variations of them as ``ATTACK-PARAMETERVALUE``, e.g. ``pgd-eps8``.
 
-    A value that the base attack has already is not run twice: the base row stands for it. The same rows can be built
-    for several models, whose images have different ranges.
+    A value that the attack has already is not run twice: its own row stands for it. The same rows can be built for
+    several targets: each gets attacks that fit its range of intensities, its window and its slices.
 
     Args:
-        attacks: name -> what makes the attack, e.g. ``functools.partial(VolumetricFrequencyAttack, q_max=20)``; in a
-            bundle's JSON ``"_target_"`` with ``"_mode_": "callable"``.
-        sweeps: attack -> parameter -> values. The first parameter of an attack is its budget.
-        common: parameters for every attack that does not set them itself, e.g. ``amp`` and ``progress``.
+        attacks: names of the roster (see :mod:`monai_vafa.attacks.roster`), or name -> parameters that differ from the
+            roster's. ``{"strong": {"attack": "pgd", "eps": 8}}`` gives the roster's ``pgd`` a name of its own. An
+            attack that is built already is taken as it is.
+        sweeps: attack -> parameter -> values.
+        common: parameters for every attack that has them and does not set them itself, such as ``seed``.
 
     Attributes:
-        rows: name -> :class:`Row`, base attacks first.
-        budgets: swept attack -> its budget's name.
-        values: swept attack -> the base attack's own values of the swept parameters.
+        rows: name -> :class:`~monai_vafa.results.schema.Row`, the attacks themselves first.
 
     Raises:
-        TypeError: When an attack is no factory.
-        ValueError: When ``sweeps`` names an attack or parameter that there is not, or a value is no number.
+        ValueError: If an attack, or an attack or parameter of ``sweeps``, is unknown, or a value is not a number.
     """
 
     def __init__(
-        self, *, attacks: Mapping[str, Callable[..., Attack]], sweeps: _Sweeps | None = None, **common: Any
+        self,
+        attacks: Mapping[str, AttackSpec] | Sequence[str],
+        *,
+        sweeps: Sweeps | None = None,
+        common: Mapping[str, Any] | None = None,
     ) -> None:
-        self._attacks = dict(attacks)
-        self._common = common
+        given = attacks if isinstance(attacks, Mapping) else {name: {} for name in attacks}
+        self._attacks = {name: _base(name, spec) for name, spec in given.items()}
+        self._common = dict(common or {})
         self.rows = {name: Row(name) for name in self._attacks}
-        self.budgets: dict[str, str] = {}
-        self.values: dict[str, dict[str, Any]] = {}
-        for name, factory in self._attacks.items():
-            if isinstance(factory, Attack) or not callable(factory):
-                raise TypeError(
-                    f'attacks[{name!r}] must be what makes the attack (in JSON: "_mode_": "callable"), not '
-                    f"{type(factory).__name__}."
-                )
         for name, parameters in (sweeps or {}).items():
             if name not in self._attacks:
                 raise ValueError(f"sweeps names {name!r}, which is none of the attacks {', '.join(self._attacks)}.")
-            base = vars(self._make(Row(name), {}))
+            if isinstance(self._attacks[name], Attack):
+                raise ValueError(f"sweeps names {name!r}, which is built already: give its parameters instead.")
+            base = self._make(Row(name), None)
             for parameter, values in parameters.items():
-                if parameter not in base:
-                    known = ", ".join(key for key in base if not key.startswith("_"))
-                    raise ValueError(f"sweeps[{name!r}] names {parameter!r}, which is none of {known}.")
-                self.budgets.setdefault(name, parameter)
-                self.values.setdefault(name, {})[parameter] = base[parameter]
+                known = signature(type(base)).parameters
+                if parameter not in known:
+                    raise ValueError(f"sweeps[{name!r}] names {parameter!r}, which is none of {', '.join(known)}.")
                 for value in values:
                     if not (isinstance(value, numbers.Real) and math.isfinite(value)):
-                        raise ValueError(f"sweeps[{name!r}][{parameter!r}] holds {value!r}, which is no number.")
-                    if value != base[parameter]:
+                        raise ValueError(f"sweeps[{name!r}][{parameter!r}] holds {value!r}, which is not a number.")
+                    if value != getattr(base, parameter):
                         self.rows[f"{name}-{parameter}{value:g}"] = Row(name, parameter, value)
+
+    @classmethod
+    def of(cls, attacks: AttackRows | Mapping[str, AttackSpec] | Sequence[str]) -> AttackRows:
+        """The rows themselves, or rows of attacks."""
+        return attacks if isinstance(attacks, AttackRows) else cls(attacks)
 
     @property
     def attacks(self) -> list[str]:
-        """Names of the base attacks."""
+        """Names of the attacks, without their variations."""
         return list(self._attacks)
 
-    def build(self, **parameters: Any) -> dict[str, Attack]:
+    def build(self, target: Target) -> dict[str, Attack]:
         """
-        Make the attacks.
+        Make the attacks for a target.
+
+        ``block_size`` as a single integer is the largest side: blocks become thinner where the target's window is.
+        Networks of axial slices get the slice-wise form of VAFA. Where slices are counted by another axis than the
+        last, nothing is stretched slice by slice, and ``RescaleOnly`` is left out.
 
         Args:
-            parameters: for every attack that does not set them itself, e.g. a model's ``intensity_range``.
+            target: what they attack.
 
         Returns:
             row name -> attack, in order.
         """
-        return {name: self._make(row, parameters) for name, row in self.rows.items()}
+        built = {name: self._make(row, target) for name, row in self.rows.items()}
+        return {name: attack for name, attack in built.items() if target.axial or not isinstance(attack, RescaleOnly)}
 
-    def _make(self, row: Row, parameters: Mapping[str, Any]) -> Attack:
-        factory = self._attacks[row.attack]
-        own = {} if row.parameter is None else {row.parameter: row.value}
-        own = {**getattr(factory, "keywords", {}), **own}
-        return factory(**{**self._common, **parameters, **own})
+    def _make(self, row: Row, target: Target | None) -> Attack:
+        base = self._attacks[row.attack]
+        if isinstance(base, Attack):
+            return base
+        entry, changes = base
+        cls = entry.attack if target is None else _form_for(entry.attack, target)
+        own = {**entry.parameters, **changes} | ({} if row.parameter is None else {row.parameter: row.value})
+        known = signature(cls).parameters
+        parameters = {**{name: value for name, value in self._common.items() if name in known}, **own}
+        if target is not None:
+            parameters.setdefault("intensity_range", target.intensity_range)
+            if "block_size" in known:
+                largest = parameters.get("block_size", known["block_size"].default)
+                if isinstance(largest, int):
+                    in_plane = issubclass(cls, SliceFrequencyAttack)
+                    parameters["block_size"] = target.block_size(largest, in_plane=in_plane)
+            if "rescale_slices" in known and not target.axial:
+                parameters["rescale_slices"] = False
+        return cls(**parameters)
 
 
-def join_sweeps(*sweeps: _Sweeps) -> dict[str, dict[str, list[float]]]:
+def _base(name: str, spec: AttackSpec) -> Attack | tuple[RosterEntry, dict[str, Any]]:
+    if isinstance(spec, Attack):
+        return spec
+    if not isinstance(spec, Mapping):
+        raise TypeError(f"attacks[{name!r}] must be parameters or an attack, not {type(spec).__name__}.")
+    changes = dict(spec)
+    return entry_of(changes.pop("attack", name)), changes
+
+
+def _form_for(attack: type[Attack], target: Target) -> type[Attack]:
+    """VAFA in 3-D or slice by slice, as the target looks at images."""
+    if attack is VolumetricFrequencyAttack and target.slicewise and target.axial:
+        return SliceFrequencyAttack
+    return VolumetricFrequencyAttack if attack is SliceFrequencyAttack and not target.axial else attack
+
+
+def roster_sweeps(attacks: Mapping[str, AttackSpec] | Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    """
+    The budgets that the roster sweeps attacks over.
+
+    Args:
+        attacks: see :class:`AttackRows`.
+
+    Returns:
+        attack -> its budget -> values; attacks without any are left out.
+    """
+    given = attacks if isinstance(attacks, Mapping) else {name: {} for name in attacks}
+    bases = {name: _base(name, spec) for name, spec in given.items()}
+    entries = {name: base[0] for name, base in bases.items() if not isinstance(base, Attack)}
+    return {name: {entry.budget: list(entry.sweep)} for name, entry in entries.items() if entry.budget and entry.sweep}
+
+
+def join_sweeps(*sweeps: Sweeps) -> dict[str, dict[str, list[float]]]:
     """
     One set of sweeps from several.
 

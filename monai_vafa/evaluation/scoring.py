@@ -4,26 +4,61 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
 import torch
-from monai.metrics import CumulativeIterationMetric
+from monai.metrics import CumulativeIterationMetric, DiceMetric, HausdorffDistanceMetric, PSNRMetric, SurfaceDiceMetric
 from monai.networks import one_hot
 
-from monai_vafa.metrics import linf_distance, rmse_distance
+from monai_vafa.metrics import FittingSSIMMetric, linf_distance, lpips_if_available, rmse_distance
 from monai_vafa.outputs import check_class_channels
 
-__all__ = ["class_means", "segmentation_scores", "visibility_scores"]
+__all__ = [
+    "class_means",
+    "default_segmentation_metrics",
+    "default_visibility_metrics",
+    "one_hot_labels",
+    "segmentation_scores",
+    "visibility_scores",
+]
 
-_DISTANCES = {"linf": linf_distance, "rmse": rmse_distance}
+
+def default_segmentation_metrics(class_names: Sequence[str]) -> dict[str, CumulativeIterationMetric]:
+    """
+    DSC, HD95 and NSD (surface Dice at a tolerance of one voxel), a value for each class.
+
+    Args:
+        class_names: names of the classes.
+    """
+    return {
+        "dsc": DiceMetric(include_background=True, reduction="none"),
+        "hd95": HausdorffDistanceMetric(include_background=True, percentile=95, reduction="none"),
+        "nsd": SurfaceDiceMetric([1.0] * len(class_names), include_background=True, reduction="none"),
+    }
+
+
+def default_visibility_metrics(
+    spatial_dims: int = 3, *, device: torch.device | str = "cpu", lpips_trunk: str | os.PathLike | None = None
+) -> dict[str, CumulativeIterationMetric | None]:
+    """
+    LPIPS, SSIM and PSNR.
+
+    Args:
+        spatial_dims: of the images, 2 or 3.
+        device: where LPIPS is computed.
+        lpips_trunk: AlexNet weights for LPIPS, see :class:`monai_vafa.metrics.LPIPSMetric`; without any, LPIPS is
+            ``None`` and a warning says how to get them.
+    """
+    return {
+        "lpips": lpips_if_available(trunk=lpips_trunk, device=device, skip_small=True),
+        "ssim": FittingSSIMMetric(spatial_dims=spatial_dims),
+        "psnr": PSNRMetric(max_val=1.0),
+    }
 
 
 def segmentation_scores(
-    metrics: Mapping[str, CumulativeIterationMetric],
-    prediction: torch.Tensor,
-    label: torch.Tensor,
-    num_classes: int,
-    activation: str = "softmax",
+    metrics: Mapping[str, CumulativeIterationMetric], prediction: torch.Tensor, label: torch.Tensor
 ) -> dict[str, list[float]]:
     """
     Value of each metric for each class; NaN where it is undefined (class absent from the label, or not predicted
@@ -31,43 +66,48 @@ def segmentation_scores(
 
     Args:
         metrics: name -> metric of one-hot ``(y_pred, y)`` that gives a value per class.
-        prediction: softmax: class map ``(1, 1, *spatial)``; sigmoid: 0 and 1, ``(1, num_classes, *spatial)``.
+        prediction: one-hot ``(1, classes, *spatial)``.
         label: same shape.
-        num_classes: number of classes, for softmax background included.
-        activation: ``"softmax"`` or ``"sigmoid"``.
 
     Raises:
-        ValueError: When ``label`` holds a class that the network does not know, or a metric gives no value per class.
+        ValueError: If a metric does not give a value per class.
     """
-    pair = _one_hot_pair(prediction, label, num_classes, activation)
     # MONAI's metrics do not agree on a class that is predicted but absent: some give 0, some NaN.
-    present = pair["y"].flatten(2).any(2).flatten().tolist()
+    present = label.flatten(2).any(2).flatten().tolist()
     scores = {}
     for name, metric in metrics.items():
-        values = _values(metric, pair)
-        if len(values) != num_classes:
+        values = _values(metric, prediction, label)
+        if len(values) != len(present):
             raise ValueError(
-                f"segmentation_metrics[{name!r}] gives {len(values)} values for {num_classes} classes; it needs "
+                f"segmentation_metrics[{name!r}] gives {len(values)} values for {len(present)} classes; it needs "
                 "include_background=True and reduction='none'."
             )
         scores[name] = [value if there else float("nan") for value, there in zip(values, present, strict=True)]
     return scores
 
 
-def _one_hot_pair(
-    prediction: torch.Tensor, label: torch.Tensor, num_classes: int, activation: str
-) -> dict[str, torch.Tensor]:
-    """What MONAI's metrics take: ``(1, num_classes, *spatial)``, 0 and 1."""
+def one_hot_labels(label: torch.Tensor, num_classes: int, activation: str) -> torch.Tensor:
+    """
+    Labels as MONAI's metrics take them, ``(1, num_classes, *spatial)`` of 0 and 1.
+
+    Args:
+        label: softmax: class map ``(1, 1, *spatial)``; sigmoid: 0 and 1, ``(1, num_classes, *spatial)``.
+        num_classes: number of classes, for softmax with background.
+        activation: ``"softmax"`` or ``"sigmoid"``.
+
+    Raises:
+        ValueError: If ``label`` holds a class that the network does not know, or has the wrong channels.
+    """
     if activation == "sigmoid":
         check_class_channels(label, num_classes)
-        return {"y_pred": prediction.float(), "y": label.float()}
+        return label.float()
     if label.min() < 0 or label.max() >= num_classes:
         raise ValueError(
             f"label holds classes {int(label.min())} to {int(label.max())}, but the network knows 0 to "
             f"{num_classes - 1}; map the labels to the network's classes"
             + (", or give activation='sigmoid' for a network with one channel." if num_classes == 1 else ".")
         )
-    return {"y_pred": one_hot(prediction, num_classes), "y": one_hot(label, num_classes)}
+    return one_hot(label, num_classes)
 
 
 def class_means(per_class: Mapping[str, Sequence[float]], activation: str = "softmax") -> dict[str, float]:
@@ -98,29 +138,28 @@ def visibility_scores(
     intensity_range: Sequence[float] | None,
 ) -> dict[str, float | None]:
     """
-    Value of each image metric, with the L-inf and RMSE distances in gray values of 255.
+    Value of each image metric, with the L-inf and RMSE distances in intensity levels (0-255 scale).
 
     Args:
-        metrics: name -> metric of ``(y_pred, y)`` in [0, 1]; ``None`` in place of one that can't be measured.
+        metrics: name -> metric of ``(y_pred, y)`` in [0, 1]; ``None`` in place of one that cannot be measured.
         adversarial: ``(1, C, *spatial)``.
         clean: same shape.
         intensity_range: values that become 0 and 1; ``None`` for the clean image's own range.
     """
     low, high = intensity_range or (float(clean.min()), float(clean.max()))
     width = (high - low) or 1.0
-    pair = {"y_pred": (adversarial - low) / width, "y": (clean - low) / width}
+    y_pred, y = (adversarial - low) / width, (clean - low) / width
     scores: dict[str, float | None] = {
-        name: None if metric is None else _nan_mean(_values(metric, pair)) for name, metric in metrics.items()
+        name: None if metric is None else _nan_mean(_values(metric, y_pred, y)) for name, metric in metrics.items()
     }
-    distances = {name: distance(pair["y_pred"], pair["y"]) for name, distance in _DISTANCES.items()}
-    return {**scores, **{name: float(value) for name, value in distances.items()}}
+    return {**scores, "linf": float(linf_distance(y_pred, y)), "rmse": float(rmse_distance(y_pred, y))}
 
 
 def _nan_mean(values: Sequence[float]) -> float:
     return float(torch.tensor(values).nanmean())
 
 
-def _values(metric: CumulativeIterationMetric, pair: Mapping[str, torch.Tensor]) -> list[float]:
-    values = torch.as_tensor(metric(**pair)).flatten().float()
+def _values(metric: CumulativeIterationMetric, y_pred: torch.Tensor, y: torch.Tensor) -> list[float]:
+    values = torch.as_tensor(metric(y_pred=y_pred, y=y)).flatten().float()
     metric.reset()
     return [float(value) if torch.isfinite(value) else float("nan") for value in values]

@@ -6,21 +6,30 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import permutations
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import nibabel as nib
+import numpy as np
+from monai.data import MetaTensor
+from monai.transforms import LoadImage
 
 from monai_vafa.results.files import CsvTable, read_json, write_json
-from monai_vafa.results.folder import join_parameters, refuse_changes
+from monai_vafa.results.folder import ResultFolder, join_parameters, refuse_changes
+from monai_vafa.results.schema import LABEL, TRANSFER, TRANSFER_KEYS
 
-from .checks import root_cause
-from .evaluation import AttackEvaluation
+from .case import load_case, predict
+from .evaluator import AttackEvaluator
+from .record import root_cause
+from .scoring import class_means, one_hot_labels, segmentation_scores
 
-__all__ = ["Transfer"]
+__all__ = ["Transfer", "score_volume"]
 
-logger = logging.getLogger(__name__)
-
-_COLUMNS = ("case", "source", "target", "attack")
+logger = logging.getLogger("monai_vafa.evaluation")
 
 
 class Transfer:
@@ -34,60 +43,129 @@ class Transfer:
     model there is nothing to do.
 
     Args:
-        evaluations: model name -> its evaluation.
-        attacks: names of the attacks to send; all evaluations must save them.
+        evaluators: model name -> its evaluator, which has a result folder.
+        attacks: names of the attacks to send, which the evaluators save.
         output_dir: folder of the two files.
 
     Attributes:
         failed: ``"SOURCE to TARGET, CASE, ATTACK"`` -> error.
 
     Raises:
-        ValueError: When an evaluation does not save an attack, or the folder holds results of other parameters.
+        ValueError: If an evaluator has no result folder, or ``output_dir`` holds results of other parameters.
     """
 
     def __init__(
-        self, *, evaluations: Mapping[str, AttackEvaluation], attacks: Sequence[str], output_dir: str | os.PathLike
+        self, evaluators: Mapping[str, AttackEvaluator], attacks: Sequence[str], output_dir: str | os.PathLike
     ) -> None:
-        for name, evaluation in evaluations.items():
-            if unsaved := [attack for attack in attacks if attack not in evaluation.saved]:
-                raise ValueError(f"transfer needs the volumes of {', '.join(unsaved)}, which {name!r} does not save.")
-        self.evaluations = dict(evaluations)
+        self.evaluators = dict(evaluators)
         self.attacks = list(attacks)
         self.failed: dict[str, str] = {}
         folder = Path(output_dir)
         self._record = folder / "transfer.json"
         self._parameters = read_json(self._record)
-        for name, evaluation in self.evaluations.items():
-            joined, changed = join_parameters(self._parameters.get(name), evaluation.results.parameters)
+        self._results: dict[str, ResultFolder] = {}
+        for name, evaluator in self.evaluators.items():
+            if evaluator.results is None:
+                raise ValueError(f"evaluators[{name!r}] has no output_dir, where transfer looks for volumes.")
+            self._results[name] = evaluator.results
+            joined, changed = join_parameters(self._parameters.get(name), evaluator.results.parameters)
             lines = [f"{name}.{line}" for line in changed]
-            refuse_changes(str(folder / "transfer.csv"), lines, "Remove it and transfer.json to score anew.")
+            refuse_changes(str(folder / TRANSFER), lines, "Remove it and transfer.json to score anew.")
             self._parameters[name] = joined
-        self._table = CsvTable(folder / "transfer.csv", _COLUMNS)
+        self._table = CsvTable(folder / TRANSFER, TRANSFER_KEYS)
 
     def run(self) -> None:
         """Score all that is not scored yet."""
-        if len(self.evaluations) < 2:
+        self.failed.clear()
+        if len(self.evaluators) < 2:
             return
         write_json(self._record, self._parameters)
         finished = {self._table.key(row) for row in self._table.rows}
-        for (source, made), (target, shown) in permutations(self.evaluations.items(), 2):
+        for (source, made), (target, shown) in permutations(self.evaluators.items(), 2):
             for case in (case for case in made.cases if case in shown.cases):
-                for attack in (a for a in self.attacks if a in made.results.finished(case)):
+                for attack in (a for a in self.attacks if a in self._results[source].finished(case)):
                     if (key := (case, source, target, attack)) not in finished:
                         self._score(key)
-        models = list(self.evaluations)
-        cases = dict.fromkeys(case for evaluation in self.evaluations.values() for case in evaluation.cases)
-        self._table.write(dict(zip(_COLUMNS, (cases, models, models, self.attacks), strict=True)))
+        models = list(self.evaluators)
+        cases = dict.fromkeys(case for evaluator in self.evaluators.values() for case in evaluator.cases)
+        self._table.write(dict(zip(TRANSFER_KEYS, (cases, models, models, self.attacks), strict=True)))
 
     def _score(self, key: tuple[str, str, str, str]) -> None:
         case, source, target, attack = key
         logger.info("%s of %s, made on %s: shown to %s", attack, case, source, target)
-        volume = self.evaluations[source].results.volume("adversarial", case, attack)
+        volume = self._results[source].volume("adversarial", case, attack)
+        clean = self._results[target].volume("predictions", case, LABEL)
         try:
-            scores = self.evaluations[target].score_image(case, volume)
+            scores = score_volume(self.evaluators[target], case, volume, reference=clean)
         except Exception as error:
             logger.exception("going on with the others")
             self.failed[f"{source} to {target}, {case}, {attack}"] = root_cause(error)
             return
-        self._table.add([{**dict(zip(_COLUMNS, key, strict=True)), **scores}])
+        self._table.add([{**dict(zip(TRANSFER_KEYS, key, strict=True)), **scores}])
         self._table.write()
+
+
+def score_volume(
+    evaluator: AttackEvaluator, case: str, volume: str | os.PathLike, *, reference: str | os.PathLike
+) -> dict[str, float]:
+    """
+    Let a network predict another image in place of a case's own, and compare with the case's label.
+
+    Args:
+        evaluator: has the case and the network.
+        case: name of the case.
+        volume: NIfTI file in the units of the case's own image, on any grid.
+        reference: what stands in for the label of a case without one.
+
+    Returns:
+        mean of each segmentation metric over the classes, see :func:`~monai_vafa.evaluation.scoring.class_means`.
+    """
+    target = evaluator.target
+    item = evaluator.items[list(evaluator.cases).index(case)]
+    stand_in = None
+    if target.label_key not in item:
+        stand_in = cast(MetaTensor, LoadImage(ensure_channel_first=True)(reference))
+    with oriented_like(volume, evaluator.cases[case]) as path:
+        loaded = load_case(target, {**item, target.image_key: path}, stand_in)
+    said, label = (
+        one_hot_labels(labels, len(target.class_names), target.activation)
+        for labels in (predict(target, loaded.image), loaded.label)
+    )
+    return class_means(segmentation_scores(evaluator.settings.segmentation_metrics, said, label), target.activation)
+
+
+@contextmanager
+def oriented_like(image: str | os.PathLike, like: str | os.PathLike) -> Iterator[str | list[str]]:
+    """
+    Give a file whose axes run like those of another one, as preprocessing without an orientation step expects.
+
+    Args:
+        image: NIfTI file.
+        like: NIfTI file.
+
+    Yields:
+        ``image`` itself, or a temporary copy with its axes flipped and swapped; no voxel is interpolated. A 2-D image
+        of several channels comes as a file for each: NIfTI has no other place for them that is not taken for depth.
+    """
+    volume: Any = nib.load(image)
+    other: Any = nib.load(like)
+    axes = [nib.orientations.io_orientation(v.affine) for v in (volume, other)]
+    turn = nib.orientations.ornt_transform(*axes)
+    several_planes = other.ndim == 2 and volume.ndim > 2
+    if (turn == [[0, 1], [1, 1], [2, 1]]).all() and not several_planes:
+        yield os.fspath(image)
+        return
+    with TemporaryDirectory() as folder:
+        turned = Path(folder) / Path(image).name
+        if other.ndim > 2:
+            nib.save(volume.as_reoriented(turn), turned)
+            yield os.fspath(turned)
+            return
+        voxels = np.asarray(volume.dataobj)
+        # only what has three axes can be turned
+        whole = nib.Nifti1Image(voxels.reshape(*voxels.shape[:2], 1, -1), volume.affine).as_reoriented(turn)
+        paths = []
+        for i, plane in enumerate(np.moveaxis(np.asarray(whole.dataobj)[:, :, 0], -1, 0)):
+            paths.append(os.fspath(turned.with_name(f"{i}_{turned.name}")))
+            nib.save(nib.Nifti1Image(plane, whole.affine), paths[-1])
+        yield paths if several_planes else paths[0]

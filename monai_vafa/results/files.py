@@ -85,7 +85,7 @@ def read_json(path: Path) -> dict[str, Any]:
         path: file to read.
 
     Returns:
-        its content; empty when there is no such file.
+        its content; empty if there is no such file.
     """
     return json.loads(path.read_text()) if path.is_file() else {}
 
@@ -114,7 +114,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         path: file to read.
 
     Returns:
-        its rows; none when there is no such file.
+        its rows; none if there is no such file.
     """
     if not path.is_file():
         return []
@@ -130,7 +130,7 @@ def cell_text(value: Any) -> str:
 
 
 def number(cell: str | None) -> float | None:
-    """Value of a CSV cell; ``None`` when it is empty or absent."""
+    """Value of a CSV cell; ``None`` if it is empty or absent."""
     return float(cell) if cell else None
 
 
@@ -139,14 +139,14 @@ class CsvTable:
     A CSV file with one row for each combination of its key columns.
 
     Args:
-        path: file; what it holds already is read.
+        path: file; what it holds already is read. ``None`` for a table in memory.
         keys: names of the first columns, which tell rows apart.
     """
 
-    def __init__(self, path: Path, keys: Sequence[str]) -> None:
+    def __init__(self, path: Path | None, keys: Sequence[str]) -> None:
         self.path = path
         self.keys = tuple(keys)
-        self.rows = read_rows(path)
+        self.rows = [] if path is None else read_rows(path)
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """
@@ -173,4 +173,5 @@ class CsvTable:
         ranks = {column: {v: i for i, v in enumerate(values)} for column, values in (order or {}).items()}
         self.rows.sort(key=lambda row: [rank.get(row[column], len(rank)) for column, rank in ranks.items()])
         columns = list(dict.fromkeys([*self.keys, *(column for row in self.rows for column in row)]))
-        write_rows(self.path, columns, self.rows)
+        if self.path is not None:
+            write_rows(self.path, columns, self.rows)

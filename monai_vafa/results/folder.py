@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of an attack run: what is in it, written so that a run killed at any moment can be finished."""
+"""The folder of an attack run, written so that a run killed at any moment can be finished."""
 
 from __future__ import annotations
 
@@ -14,28 +14,20 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from monai_vafa.results.files import CsvTable, read_json, remove_partial_files, write_file, write_json
+from .files import CsvTable, read_json, remove_partial_files, write_file, write_json
+from .schema import CASE_KEYS, CASES, METRIC_KEYS, METRICS, SUMMARY, Summary, volume_name
 
-from .describe import differences
+__all__ = ["ResultFolder", "differences", "join_parameters", "mean_rows", "refuse_changes"]
 
-__all__ = ["CASE_COLUMNS", "METRIC_COLUMNS", "ResultFolder", "join_parameters", "refuse_changes"]
-
-METRIC_COLUMNS = ("case", "attack", "class")
-CASE_COLUMNS = ("case", "attack")
 _GROWING = ("attacks", "cases")
 
 
 class ResultFolder:
     """
-    Result files of an attack run::
+    Result files of an attack run, see :data:`~monai_vafa.results.schema.RUN_FILES`.
 
-        metrics.csv       a row per case, attack and class
-        cases.csv         a row per case and attack; a row here means that all its other files are complete
-        summary.json      parameters, and what the run came to
-        adversarial/CASE_ATTACK.nii.gz
-        predictions/CASE_ATTACK.nii.gz
-
-    Every file is written beside its place and moved there, so there is no half-written one.
+    A row in ``cases.csv`` means that all other files of that case and attack are complete. Every file is written
+    beside its place and moved there, so no file is ever half written.
 
     Args:
         folder: made with the first file.
@@ -45,18 +37,18 @@ class ResultFolder:
         parameters: those given, with the attacks and cases of earlier runs, whose rows are still there.
 
     Raises:
-        ValueError: When the folder holds results of other parameters, or of cases with the same names from other
-            files; names the first that differ.
+        ValueError: If the folder holds results of other parameters, or of cases with the same names from other files;
+            names the first that differ.
     """
 
     def __init__(self, folder: str | os.PathLike, parameters: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        summary = read_json(self.folder / "summary.json")
+        summary = read_json(self.folder / SUMMARY)
         self.parameters, changed = join_parameters(summary.get("parameters"), parameters)
         refuse_changes(f"output_dir={os.fspath(folder)!r}", changed, "Choose another output_dir, or remove this one.")
         remove_partial_files(self.folder)
-        self._cases = CsvTable(self.folder / "cases.csv", CASE_COLUMNS)
-        self._metrics = CsvTable(self.folder / "metrics.csv", METRIC_COLUMNS)
+        self._cases = CsvTable(self.folder / CASES, CASE_KEYS)
+        self._metrics = CsvTable(self.folder / METRICS, METRIC_KEYS)
         finished = {(row["case"], row["attack"]) for row in self._cases.rows}
         self._metrics.rows = [row for row in self._metrics.rows if (row["case"], row["attack"]) in finished]
 
@@ -65,24 +57,17 @@ class ResultFolder:
         return {row["attack"] for row in self._cases.rows if row["case"] == case}
 
     def volume(self, kind: str, case: str, name: str) -> Path:
-        """
-        Path of a NIfTI file ``KIND/CASE_NAME.nii.gz``, whether it is there or not.
-
-        Args:
-            kind: subfolder.
-            case: case name.
-            name: attack name.
-        """
-        return self.folder / kind / f"{case}_{name}.nii.gz"
+        """Path of a volume, whether it is there or not; see :func:`~monai_vafa.results.schema.volume_name`."""
+        return self.folder / volume_name(kind, case, name)
 
     def write_volume(self, kind: str, case: str, name: str, voxels: np.ndarray, affine: np.ndarray) -> None:
         """
-        Write a NIfTI file, see :meth:`volume`.
+        Write a NIfTI file.
 
         Args:
-            kind: subfolder.
-            case: case name.
-            name: attack name.
+            kind: ``"adversarial"`` or ``"predictions"``.
+            case: name of the case.
+            name: name of the attack.
             voxels: channel-first ``(C, H, W, D)`` or ``(C, H, W)``; several channels go to the last axis, the fourth,
                 in 2-D behind a depth of 1.
             affine: 4 x 4, voxel to world (RAS).
@@ -113,8 +98,8 @@ class ResultFolder:
         Write both tables.
 
         Args:
-            cases: case names in the order wanted, for cases that were finished in another one.
-            attacks: attack names in the order wanted.
+            cases: names of the cases in the order wanted.
+            attacks: names of the attacks in the order wanted.
         """
         for table in (self._metrics, self._cases):
             table.write({"case": cases, "attack": attacks})
@@ -123,9 +108,44 @@ class ResultFolder:
         """Rows of ``cases.csv`` and of ``metrics.csv`` so far."""
         return self._cases.rows, self._metrics.rows
 
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
+    def write_summary(self, summary: Summary) -> None:
         """Write ``summary.json``."""
-        write_json(self.folder / "summary.json", summary)
+        write_json(self.folder / SUMMARY, summary)
+
+
+def mean_rows(
+    cases: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], attacks: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """
+    Mean of every column over the cases, for each attack.
+
+    Args:
+        cases: rows of ``cases.csv``.
+        metrics: rows of ``metrics.csv``.
+        attacks: names of the attacks in the order wanted; those without rows are left out.
+
+    Returns:
+        ``{attack: {column: mean, ..., "classes": {class: {column: mean}}}}``; ``None`` where no case has a value.
+    """
+    result: dict[str, Any] = {}
+    for attack in attacks:
+        rows = [row for row in cases if row["attack"] == attack]
+        per_class = [row for row in metrics if row["attack"] == attack]
+        if rows:
+            classes = dict.fromkeys(row["class"] for row in per_class)
+            result[attack] = {
+                **_means(rows, CASE_KEYS),
+                "classes": {c: _means([r for r in per_class if r["class"] == c], METRIC_KEYS) for c in classes},
+            }
+    return result
+
+
+def _means(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, float | None]:
+    means: dict[str, float | None] = {}
+    for column in dict.fromkeys(key for row in rows for key in row if key not in keys):
+        values = [float(row[column]) for row in rows if row.get(column)]
+        means[column] = sum(values) / len(values) if values else None
+    return means
 
 
 def join_parameters(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -134,11 +154,11 @@ def join_parameters(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -
 
     Args:
         earlier: parameters as read from a file; ``None`` for the first run.
-        now: parameters of this run; under ``"attacks"`` what each was built with, under ``"cases"`` the image file
-            of each.
+        now: parameters of this run; under ``"attacks"`` those of each attack, under ``"cases"`` the image file of each
+            case.
 
     Returns:
-        this run's parameters with the earlier attacks and cases behind, and what differs, see :func:`differences`.
+        this run's parameters followed by the earlier attacks and cases, and what differs, see :func:`differences`.
     """
     if earlier is None:
         return dict(now), []
@@ -151,6 +171,27 @@ def join_parameters(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -
     return joined, differences(old, new)
 
 
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """
+    Where two pieces of plain data differ, as lines ``name: old, now new``.
+
+    Args:
+        old: data of an earlier run.
+        new: data of this one.
+        path: name of the part that is compared.
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return [
+            line
+            for key in dict.fromkeys([*old, *new])
+            for line in differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+        ]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [line for i, (before, now) in pairs for line in differences(before, now, f"{path}[{i}]")]
+    return [] if old == new else [f"{path}: {old}, now {new}"]
+
+
 def refuse_changes(place: str, changed: Sequence[str], way_out: str) -> None:
     """
     Refuse to mix results.
@@ -161,7 +202,7 @@ def refuse_changes(place: str, changed: Sequence[str], way_out: str) -> None:
         way_out: what the user can do.
 
     Raises:
-        ValueError: When something differs; names the first five.
+        ValueError: If something differs; names the first five.
     """
     if changed:
         some = "; ".join(changed[:5]) + ("; ..." if len(changed) > 5 else "")

@@ -1,0 +1,268 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Cases under attacks as an Ignite engine of MONAI's, which writes a result folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from ignite.metrics import Metric
+from monai.engines import Evaluator, default_metric_cmp_fn
+from monai.engines.utils import IterationEvents
+from monai.metrics import CumulativeIterationMetric
+from monai.transforms import Transform
+from monai.utils import ensure_tuple
+
+from monai_vafa.results.files import CsvTable
+from monai_vafa.results.folder import ResultFolder, mean_rows
+from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, METRIC_KEYS
+from monai_vafa.target import Target
+
+from .case import AttackScores, Volumes, attack_case, case_names
+from .evaluate import check_attacks, make_settings
+from .record import attack_facts, root_cause, run_parameters, versions
+from .rows import AttackRows, AttackSpec
+from .scoring import one_hot_labels
+
+__all__ = ["AttackEvaluator"]
+
+logger = logging.getLogger("monai_vafa.evaluation")
+
+_KINDS = ("adversarial", "predictions")
+
+
+class AttackEvaluator(Evaluator):
+    """
+    Attacks cases, scores what the network then says, and writes a result folder.
+
+    It is an engine like MONAI's ``SupervisedEvaluator``: an iteration is one attack (or the clean image) on one case.
+    Then ``state.batch`` and ``state.output`` are lists of one dictionary; the output holds ``"image"`` (attacked),
+    ``"label"`` and ``"pred"`` (one-hot, channel-first), ``"case"`` and ``"attack"``, so that MONAI's handlers and
+    metrics work on it. At the end ``state.metrics`` holds the mean of each column for each attack, as in
+    ``vafa_dsc``.
+
+    A second run into the same folder goes on where the first one ended, also with further cases or attacks; its
+    iterations are the rows that were missing. A case that fails is recorded and the others go on.
+
+    Args:
+        target: what is attacked, see :func:`monai_vafa.target.open_target`.
+        attacks: what attacks, see :class:`AttackRows`; names become part of file names.
+        cases: image and label files; ``None`` for the target's own.
+        output_dir: result folder, see :class:`~monai_vafa.results.folder.ResultFolder`; ``None`` writes nothing.
+        segmentation_metrics: see :class:`Settings`; ``None`` for DSC, HD95 and NSD.
+        visibility_metrics: see :class:`Settings`; ``None`` for LPIPS, SSIM and PSNR.
+        aim: label ``(C, *spatial)`` -> the one that targeted attacks aim at.
+        saved: names of the attacks whose volumes are written, beside the clean ones; ``None`` for all. A finished
+            attack whose volumes are asked for later is run again.
+        description: a line on model and data, shown beside every result; ``None`` for the target's.
+        postprocessing: as in MONAI's evaluators.
+        key_val_metric: likewise; over all iterations, those of the clean images among them.
+        additional_metrics: likewise.
+        metric_cmp_fn: likewise.
+        val_handlers: likewise.
+
+    Attributes:
+        cases: name -> image file.
+        failed: name of a case -> error.
+        results: the result folder, or ``None``.
+
+    Raises:
+        ValueError: If there are no cases or attacks, names are unusable, an attack does not suit the target, or the
+            folder holds results of other parameters.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Target,
+        attacks: AttackRows | Mapping[str, AttackSpec] | Sequence[str],
+        cases: Sequence[Mapping[str, Any]] | None = None,
+        output_dir: str | os.PathLike | None = None,
+        segmentation_metrics: Mapping[str, CumulativeIterationMetric] | None = None,
+        visibility_metrics: Mapping[str, CumulativeIterationMetric | None] | None = None,
+        aim: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        saved: Sequence[str] | None = None,
+        description: str | None = None,
+        postprocessing: Transform | None = None,
+        key_val_metric: dict[str, Metric] | None = None,
+        additional_metrics: dict[str, Metric] | None = None,
+        metric_cmp_fn: Callable = default_metric_cmp_fn,
+        val_handlers: Sequence | None = None,
+    ) -> None:
+        rows = AttackRows.of(attacks)
+        self.target = target
+        self.attacks = rows.build(target)
+        check_attacks(self.attacks, target, aim)
+        if unknown := [name for name in saved or () if name not in rows.rows]:
+            raise ValueError(f"saved names {unknown[0]!r}, which is none of the attacks {', '.join(self.attacks)}.")
+        self.items = list(target.cases() if cases is None else cases)
+        self.cases = case_names(self.items, target.image_key)
+        self.saved = [name for name in self.attacks if saved is None or name in saved]
+        self.settings = make_settings(target, segmentation_metrics, visibility_metrics, aim)
+        self.failed: dict[str, str] = {}
+        self.results: ResultFolder | None = None
+        if output_dir is not None:
+            parameters = run_parameters(target, self.attacks, self.settings, self.cases)
+            self.results = ResultFolder(output_dir, parameters)
+        self._rows: tuple[CsvTable, CsvTable] = CsvTable(None, CASE_KEYS), CsvTable(None, METRIC_KEYS)
+        self._facts = attack_facts(self.attacks, rows.rows)
+        self._description = self._described(target.description if description is None else description)
+        super().__init__(
+            device=target.device,
+            val_data_loader=[],
+            postprocessing=postprocessing,
+            key_val_metric=key_val_metric,
+            additional_metrics=additional_metrics,
+            metric_cmp_fn=metric_cmp_fn,
+            decollate=False,
+        )
+        # Before handlers, which may look at these metrics at the same event.
+        self.add_event_handler(Events.EPOCH_COMPLETED, self._set_metrics)
+        for handler in ensure_tuple(val_handlers or ()):
+            handler.attach(self)
+
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as in MONAI's evaluators
+        """
+        Attack all cases that are not finished yet, and write the summary.
+
+        Args:
+            global_epoch: epoch of a training that this is the validation of.
+        """
+        self.failed.clear()
+        self._write_summary("running")
+        self.data_loader = self._missing_rows()
+        self.state.epoch_length = None  # failures make it shorter than what is missing
+        super().run(global_epoch)
+        if self.results is not None:
+            self.results.flush(list(self.cases), [CLEAN, *self.attacks])
+        self._write_summary("failed" if self.failed else "complete")
+
+    def raise_if_failed(self) -> None:
+        """
+        Make the process fail once everything that could be done has been written.
+
+        Raises:
+            RuntimeError: If cases failed; names them.
+        """
+        if self.failed:
+            errors = "; ".join(f"{case}: {error}" for case, error in self.failed.items())
+            raise RuntimeError(f"{len(self.failed)} of {len(self.cases)} cases failed: {errors}")
+
+    def _missing_rows(self) -> Iterator[tuple[AttackScores, Volumes]]:
+        """Compute what is not in the result folder yet; what happens here is the work of the run."""
+        for case, item in zip(self.cases, self.items, strict=True):
+            paths = [p for key in (self.target.image_key, self.target.label_key) for p in ensure_tuple(item.get(key))]
+            if lost := [str(path) for path in paths if path is not None and not Path(path).is_file()]:
+                self._fail(case, f"FileNotFoundError: {', '.join(lost)} does not exist")
+        for number, (case, item) in enumerate(zip(self.cases, self.items, strict=True), 1):
+            if case in self.failed:
+                continue
+            rows = self._missing(case)
+            if not rows:
+                logger.info("%s: finished earlier", case)
+                continue
+            logger.info("case %d of %d, %s: %d rows to go", number, len(self.cases), case, len(rows))
+            try:
+                yield from attack_case(self.target, item, self.attacks, self.settings, name=case, rows=rows)
+            except Exception as error:
+                logger.exception("%s failed; going on with the other cases", case)
+                self.failed[case] = root_cause(error)
+
+    def _missing(self, case: str) -> list[str]:
+        """Names of the attacks, the clean image first, whose row or wanted volumes are not there."""
+        if self.results is None:
+            return [CLEAN, *self.attacks]
+        finished, volume = self.results.finished(case), self.results.volume
+        return [
+            name
+            for name in (CLEAN, *self.attacks)
+            if name not in finished
+            or (name in (CLEAN, *self.saved) and not all(volume(kind, case, name).is_file() for kind in _KINDS))
+        ]
+
+    def _iteration(self, engine: Any, batchdata: Any) -> Any:
+        """Write the scores of one attack on one case, and lay them out for handlers."""
+        scores, volumes = batchdata
+        self._record(scores, volumes)
+        names = {"case": scores.case, "attack": scores.attack}
+        label, prediction = (
+            one_hot_labels(v[None], len(self.target.class_names), self.target.activation)[0]
+            for v in (volumes.label, volumes.prediction)
+        )
+        self.state.batch = [{"image": volumes.image, "label": label, **names}]
+        self.state.output = [{"image": volumes.adversarial, "label": label, "pred": prediction, **names}]
+        self.fire_event(IterationEvents.FORWARD_COMPLETED)
+        self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return self.state.output
+
+    def _record(self, scores: AttackScores, volumes: Volumes) -> None:
+        if self.results is None:
+            for table, rows in zip(self._rows, ([scores.case_row], scores.metric_rows), strict=True):
+                table.add(rows)
+            return
+        write, case, affine = self.results.write_volume, scores.case, volumes.affine
+        if scores.attack == CLEAN or not self.results.volume("predictions", case, LABEL).is_file():
+            write("predictions", case, LABEL, _array(volumes.label.byte()), affine)
+        if scores.attack in (CLEAN, *self.saved):
+            convert = self.target.to_file_units
+            in_units = volumes.adversarial if convert is None else convert(volumes.adversarial)
+            write("adversarial", case, scores.attack, _array(in_units.float()), affine)
+            write("predictions", case, scores.attack, _array(volumes.prediction.byte()), affine)
+        self.results.add(scores.case_row, scores.metric_rows)
+
+    def _means(self) -> dict[str, dict[str, Any]]:
+        tables = self.results.rows() if self.results is not None else [table.rows for table in self._rows]
+        cases, metrics = ([row for row in rows if row["case"] in self.cases] for rows in tables)
+        return mean_rows(cases, metrics, [CLEAN, *self.attacks])
+
+    def _set_metrics(self, engine: Engine) -> None:
+        for attack, means in self._means().items():
+            numbers = {column: value for column, value in means.items() if isinstance(value, float)}
+            engine.state.metrics.update({f"{attack}_{column}": value for column, value in numbers.items()})
+
+    def _fail(self, case: str, error: str) -> None:
+        self.failed[case] = error
+        logger.error("%s: %s", case, error)
+
+    def _described(self, description: str) -> str:
+        unlabelled = sum(self.target.label_key not in item for item in self.items)
+        if unlabelled:
+            description += (
+                f" Without labels ({unlabelled} of {len(self.items)} cases): what the model says of the clean image "
+                "stands in for them, so the clean scores say nothing."
+            )
+        return description.strip()
+
+    def _write_summary(self, status: str) -> None:
+        if self.results is None:
+            return
+        target = self.target
+        self.results.write_summary(
+            {
+                "status": status,
+                "description": self._description,
+                "device": str(target.device),
+                "checkpoint": None if target.checkpoint is None else os.fspath(target.checkpoint),
+                "versions": versions(),
+                "class_names": list(target.class_names),
+                "activation": target.activation,
+                "unmeasured": [name for name, metric in self.settings.visibility_metrics.items() if metric is None],
+                "cases": self.cases,
+                "failed": self.failed,
+                "means": self._means(),
+                "attacks": self._facts,
+                "threat_models": {name: attack.threat_model for name, attack in self.attacks.items()},
+                "parameters": self.results.parameters,
+            }
+        )
+
+
+def _array(volume: torch.Tensor) -> np.ndarray:
+    return volume.cpu().numpy()

@@ -1,0 +1,86 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What is recorded of a run beside its scores: parameters, software, what each row is."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import monai
+import torch
+
+import monai_vafa
+from monai_vafa.attacks import Attack
+from monai_vafa.attacks.base import constructor_parameters
+from monai_vafa.results.schema import AttackFacts, Row
+from monai_vafa.target import Target
+
+from .case import Settings
+
+__all__ = ["attack_facts", "root_cause", "run_parameters", "versions"]
+
+
+def run_parameters(
+    target: Target, attacks: Mapping[str, Attack], settings: Settings, cases: Mapping[str, str]
+) -> dict[str, Any]:
+    """
+    All that the results of a run depend on, as plain data.
+
+    Args:
+        target: what is attacked.
+        attacks: name -> attack.
+        settings: how it is measured.
+        cases: name -> image file.
+    """
+    metrics = settings.segmentation_metrics.items()
+    return {
+        "attacks": {name: constructor_parameters(attack) for name, attack in attacks.items()},
+        "target": target.parameters,
+        "windows": {name: constructor_parameters(target.windows)[name] for name in ("roi_size", "overlap")},
+        "segmentation_metrics": {name: constructor_parameters(metric) for name, metric in metrics},
+        "aim": None if settings.aim is None else constructor_parameters(settings.aim),
+        "activation": target.activation,
+        "cases": dict(cases),
+    }
+
+
+def attack_facts(attacks: Mapping[str, Attack], rows: Mapping[str, Row]) -> dict[str, AttackFacts]:
+    """
+    What each row is, for those who read the results.
+
+    Args:
+        attacks: name -> attack.
+        rows: name -> of which attack it is a variation.
+    """
+    facts: dict[str, AttackFacts] = {}
+    for name, attack in attacks.items():
+        parameters = constructor_parameters(attack)
+        facts[name] = {
+            "class": parameters.pop("class"),
+            "parameters": parameters,
+            "threat_model": attack.threat_model,
+            "control": attack.control,
+            "budget": attack.budget,
+            "value": None if attack.budget is None else parameters[attack.budget],
+            "base": rows[name].attack,
+        }
+    return facts
+
+
+def versions() -> dict[str, str]:
+    """Versions of the software that results depend on."""
+    return {
+        "monai_vafa": monai_vafa.__version__,
+        "monai": monai.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def root_cause(error: BaseException) -> str:
+    """Type and message of the error behind an error: MONAI says which transform failed, and the reason only there."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
