@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from monai.bundle import ConfigWorkflow
@@ -44,7 +44,7 @@ def open_target(
     config_file: str | Sequence[str] | None = None,
     ids: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike | Literal[False] | None = None,
     activation: str | None = None,
     device: torch.device | str | None = None,
     version: str | None = None,
@@ -68,7 +68,7 @@ def open_target(
             "postprocessing", "data", "dataset_dir", "loss", "checkpoint".
         overrides: id -> value, as on the command line of ``monai.bundle run``: ``{"dataset_dir": "/data"}``.
         checkpoint: weights file, read with ``weights_only=True``; ``None`` for the one that the config names, see
-            :func:`monai_vafa.target.config.find_checkpoint`.
+            :func:`monai_vafa.target.config.find_checkpoint`; ``False`` for the network as the config makes it.
         activation: "softmax" or "sigmoid" if :func:`monai_vafa.target.facts.find_activation` is wrong.
         device: where to put the network; ``None`` for CUDA if available.
         version: version of a zoo bundle, see :func:`find_bundle`.
@@ -151,7 +151,7 @@ class BundleTarget(Target):
     to_file_units: Callable[[torch.Tensor], torch.Tensor] | None
     image_key: str
     label_key: str
-    checkpoint: Path
+    checkpoint: Path | None
     parts: Parts
     files: list[Path]
     overrides: dict[str, Any]
@@ -171,7 +171,7 @@ class BundleTarget(Target):
             "configs": [path.name for path in self.files],
             "ids": self.parts.ids,
             "overrides": _plain(self.overrides),
-            "checkpoint_sha256": file_sha256(self.checkpoint),
+            "checkpoint_sha256": None if self.checkpoint is None else file_sha256(self.checkpoint),
             "activation": self.activation,
             "inferer": {"class": type(self.inferer).__name__, **told},
         }
@@ -241,7 +241,7 @@ class _Reading:
 
     files: list[Path]
     parts: Parts
-    checkpoint: Path
+    checkpoint: Path | None
     key: str | None
     loss: Any
     postprocessing: Any
@@ -258,16 +258,17 @@ class _Opening:
     class_names: list[str]
     ids: dict[str, str]
     overrides: dict[str, Any]
-    checkpoint: str | os.PathLike | None
+    checkpoint: str | os.PathLike | Literal[False] | None
     activation: str | None
     device: torch.device
 
     def read(self, files: list[Path]) -> _Reading:
         """Read configs, find the weights and build everything small."""
         parts = open_parts(self.folder, files, device=self.device, overrides=self.overrides, ids=self.ids)
-        named, key = find_checkpoint(parts)
-        checkpoint = named if self.checkpoint is None else Path(self.checkpoint)
-        if not checkpoint.is_file():
+        checkpoint, key = (None, None) if self.checkpoint is False else find_checkpoint(parts)
+        if self.checkpoint:
+            checkpoint = Path(self.checkpoint)
+        if checkpoint is not None and not checkpoint.is_file():
             raise FileNotFoundError(
                 f"bundle {parts.name} has no weights: {str(checkpoint)!r} does not exist. Name the file with "
                 "checkpoint, or download it from where the bundle's large_files.yml says."
@@ -315,7 +316,8 @@ class _Opening:
                 f"bundle {parts.name}: id {parts.find('network')!r} is not a network but {type(network).__name__}; "
                 "name the right one with ids={'network': '...'}."
             )
-        load_checkpoint(network, reading.checkpoint, key=reading.key)
+        if reading.checkpoint is not None:
+            load_checkpoint(network, reading.checkpoint, key=reading.key)
         inferer = parts.optional("inferer") or SimpleInferer()
         slice_axis = inferer.spatial_dim if isinstance(inferer, SliceInferer) else None
         if slice_axis is not None:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def find_bundle(
     ``version`` or ``source`` ask for another one; a bundle of this name in the model zoo.
 
     Args:
-        bundle: path of a folder, or name of a bundle.
+        bundle: path of a folder, or name of a bundle; with ``source="huggingface_hub"`` also "OWNER/NAME".
         version: version of a zoo bundle; ``None`` for the one in ``bundle_dir``, or the latest if there is none.
         source: where ``monai.bundle download`` fetches from: "monaihosting", "github", "ngc", "huggingface_hub";
             ``None`` for MONAI's default.
@@ -65,24 +66,25 @@ def find_bundle(
     if path.is_dir():
         return _checked(path.resolve())
     name = os.fspath(bundle)
-    if not re.fullmatch(r"\w[\w.-]*", name):
+    if not re.fullmatch(r"\w[\w.-]*" + (r"(/\w[\w.-]*)?" if source == "huggingface_hub" else ""), name):
         raise FileNotFoundError(f"bundle {name!r} is not a folder; give the folder of a bundle, or the name of one.")
-    if version is None and source is None and (shipped_bundles() / name / _METADATA).is_file():
+    if version is None and source is None and name in _shipped():
         return shipped_bundles() / name
     kept = Path(bundle_dir or Path(torch.hub.get_dir()) / "bundle").expanduser().resolve()
-    folder = kept / (name.removeprefix("monai_") if source in ("ngc", "ngc_private") else name)
+    words: dict[str, Any] = {"name": name.rpartition("/")[2]}
+    words |= {key: word for key, word in {"version": version, "source": source}.items() if word is not None}
+    if source == "huggingface_hub":
+        words["repo"] = name if "/" in name else f"MONAI/{name}"
+    folder = kept / (name.removeprefix("monai_") if source in ("ngc", "ngc_private") else words["name"])
     if not _is_there(folder, version):
-        words: dict[str, Any] = {"version": version, "source": source}
         try:
-            download(name=name, bundle_dir=kept, **{key: word for key, word in words.items() if word is not None})
+            download(bundle_dir=kept, **words)
         # Anything from a missing package to a missing network: MONAI has no exception of its own for it.
         except Exception as error:
-            shipped = ", ".join(sorted(each.parent.parent.name for each in shipped_bundles().glob(f"*/{_METADATA}")))
             raise ValueError(
-                f"bundle {name!r} is neither a folder here nor one of the bundles of this package ({shipped}), and "
-                f"downloading it from MONAI's model zoo into {str(kept)!r} failed ({type(error).__name__}: {error}). "
-                f"Check the name, version={version!r} and source={source!r}; without a network connection, download "
-                "the bundle elsewhere and give its folder."
+                f"bundle {name!r} is neither a folder here nor a bundle of this package ({', '.join(_shipped())}), and "
+                f"{_failure(error)}. Check the name, version={version!r} and source={source!r}; where there is no "
+                "network, give the folder of a bundle that was downloaded elsewhere."
             ) from error
     return _checked(folder)
 
@@ -102,9 +104,8 @@ def copy_bundle(name: str, destination: str | os.PathLike) -> Path:
         ValueError: If the package has no such bundle.
         FileExistsError: If the destination already holds such a copy.
     """
-    shipped = sorted(each.parent.parent.name for each in shipped_bundles().glob(f"*/{_METADATA}"))
-    if name not in shipped:
-        raise ValueError(f"bundle {name!r} must be one of {', '.join(shipped)}.")
+    if name not in _shipped():
+        raise ValueError(f"bundle {name!r} must be one of {', '.join(_shipped())}.")
     target = Path(destination).expanduser().resolve()
     if target.is_dir():
         target /= name
@@ -171,6 +172,20 @@ def file_sha256(path: str | os.PathLike) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _shipped() -> list[str]:
+    return sorted(metadata.parent.parent.name for metadata in shipped_bundles().glob(f"*/{_METADATA}"))
+
+
+def _failure(error: BaseException) -> str:
+    """Why a download failed, without the retries and redirections that led there."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (socket.gaierror, ConnectionError, TimeoutError)):
+            return f"MONAI's model zoo can't be reached ({cause})"
+        cause = cause.__cause__ or cause.__context__
+    return f"downloading it from MONAI's model zoo failed ({type(error).__name__}: {error})"
 
 
 def _is_there(folder: Path, version: str | None) -> bool:
