@@ -82,7 +82,9 @@ class Benchmark:
 
     def base_value(self, attack: str, parameter: str) -> Any:
         """Value of a parameter in an attack's base row; ``None`` if the files don't say."""
-        return self.described(attack).get("parameters", {}).get(parameter)
+        value = self.described(attack).get("parameters", {}).get(parameter)
+        # a block is described by all its sides
+        return value[0] if isinstance(value, list) and len(set(value)) == 1 else value
 
     def threat_models(self) -> dict[str, str]:
         """Threat model of each base row."""

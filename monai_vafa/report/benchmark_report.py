@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from monai_vafa.results.files import write_json, write_rows, write_text
-from monai_vafa.results.schema import BENCHMARK, CLEAN, COLUMNS, RUN_FILES, TRANSFER, UNITS
+from monai_vafa.results.schema import BENCHMARK, CLEAN, RUN_FILES, TRANSFER, UNITS
 
 from .benchmark import Benchmark, mean
 from .checklist import Line, check_roles, referee_checklist
 from .figures import can_draw, case_figures
 from .html import definitions, document, heading, image, paragraph, tables_html, unfold
-from .tables import Table, cell, class_table, damage_table, table_text
+from .tables import Table, cell, class_table, damage_table, score_columns, table_text
 from .visibility import (
     LEVEL_COLUMNS,
     POINT_COLUMNS,
@@ -94,8 +94,7 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
     worst = [row for model in models for row in benchmark.worst_rows(model)]
     lines = None if benchmark.checklist is None else {model: referee_checklist(benchmark, model) for model in models}
     scores = [{"model": model, "attack": row, **means[model][row]} for model in models for row in means[model]]
-    present = [column for column in COLUMNS if any(column in row for row in scores)]
-    write_rows(root / "table.csv", ("model", "attack", *present), scores)
+    write_rows(root / "table.csv", ("model", "attack", *score_columns(scores)), scores)
     write_rows(root / "worst_case.csv", _WORST_COLUMNS, worst)
     write_rows(root / "equal_visibility.csv", POINT_COLUMNS, points)
     write_rows(root / "dsc_at_equal_visibility.csv", LEVEL_COLUMNS, [row for model in models for row in levels[model]])

@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from monai_vafa.results.schema import COLUMNS, UNITS
+from monai_vafa.results.schema import COLUMNS, UNITS, Column
 
-__all__ = ["Table", "cell", "class_table", "damage_table", "format_tables", "run_notes", "table_text"]
+__all__ = ["Table", "cell", "class_table", "damage_table", "format_tables", "run_notes", "score_columns", "table_text"]
 
 _ABSENT = "-"
+_NO_SCORES = ("model", "case", "attack", "group", "steps", "seconds", "classes")
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,19 @@ class Table:
 
 def cell(column: str, value: float | None) -> str:
     """A value of a column of ``cases.csv`` as it is printed; ``-`` for ``None``."""
-    return _ABSENT if value is None else COLUMNS[column].format(value)
+    return _ABSENT if value is None else COLUMNS.get(column, Column(column, 4)).format(value)
+
+
+def score_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Columns with scores that any row has: the known ones in their order, then metrics that somebody added."""
+    present = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in COLUMNS if key in present] + [key for key in present if key not in {*COLUMNS, *_NO_SCORES}]
 
 
 def damage_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
     """Damage and visibility of each attack, from attack -> column -> mean; columns that no row has are left out."""
-    columns = [key for key in COLUMNS if any(key in row for row in means.values())]
-    header = ["", *(COLUMNS[key].header for key in columns)]
+    columns = score_columns(means.values())
+    header = ["", *(COLUMNS.get(key, Column(key, 4)).header for key in columns)]
     return Table(title, [header, *([name, *(cell(k, row.get(k)) for k in columns)] for name, row in means.items())])
 
 

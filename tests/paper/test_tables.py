@@ -63,6 +63,15 @@ def test_sweeps_stand_beside_the_published_ones(tmp_path):
     assert "block 8" in steps.notes[0]
 
 
+def test_side_of_a_cubic_block_is_one_number(tmp_path):
+    rows = {"clean": CLEAN, "vafa": attacked(0.5), "vafa-block_size=8": attacked(0.6)}
+    made = Benchmark(
+        write_benchmark(tmp_path, {"unetr": rows}, {"vafa": {"block_size": [32] * 3}}, published="synapse")
+    )
+    (table,) = sweep_tables(made)
+    assert [row[:4] for row in table.rows[1:]] == [["8", "60.00", "99.00", "56.24"], ["32", "50.00", "99.00", "32.40"]]
+
+
 def test_published_tables_are_whole():
     for model in TABLE_1.values():
         assert list(model) == ["clean", "pgd", "fgsm", "bim", "gn", "vafa"]

@@ -57,6 +57,13 @@ def test_table_shows_surface_dice_and_means_without_background(summary):
     assert lines[2].split()[:6] == ["clean", "90.00", "-", "2.00", "-", "-"]
 
 
+def test_metrics_that_somebody_added_are_shown_last(summary):
+    summary["means"]["vafa"].update(volume_error=-0.25, steps=20.0, seconds=3.0)
+    lines = format_tables(summary).splitlines()
+    assert lines[0].split()[-2:] == ["changed", "volume_error"]
+    assert lines[3].split()[-1] == "-0.2500" and lines[2].split()[-1] == "-"
+
+
 def test_table_says_what_is_missing_and_what_failed(summary):
     text = format_tables(summary)
     assert "Mean over 1 of 2 cases. made <up> & more" in text
