@@ -14,6 +14,7 @@ __all__ = [
     "evaluation",
     "frequency",
     "handlers",
+    "hardening",
     "losses",
     "metrics",
     "networks",

@@ -14,12 +14,11 @@ from monai_vafa import commands
 
 _HELP = ("-h", "--help")
 _DEBUG = "--debug"
-# These log a failed case with its traceback and go on.
-_GO_ON = ("evaluation", "benchmark", "transfer")
+_EXPECTED = (FileExistsError, FileNotFoundError, RuntimeError, ValueError)
 
 
 def main() -> None:
-    """Run a command; what goes wrong ends it with one line and exit code 1."""
+    """Run a command; an error ends it with one line and exit code 1."""
     words = [word for word in sys.argv[1:] if word != _DEBUG]
     debug = len(words) < len(sys.argv) - 1
     if any(word in _HELP for word in words):
@@ -29,8 +28,8 @@ def main() -> None:
     if not debug:
         warnings.filterwarnings("ignore", message="parsing config_file")
         warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
-        for name in _GO_ON:
-            logging.getLogger(f"monai_vafa.evaluation.{name}").addFilter(_without_traceback)
+        # An evaluation logs the traceback of a failed case and continues.
+        logging.getLogger("monai_vafa.evaluation").addFilter(_without_traceback)
     made = {name: getattr(commands, name) for name in commands.__all__}
     try:
         fire.Fire(made, command=words, name="monai_vafa")
@@ -41,11 +40,11 @@ def main() -> None:
 
 
 def _line(error: BaseException) -> str:
-    """What went wrong, without the errors that MONAI wraps around it."""
+    """The cause in one line, without the errors that MONAI wraps around it."""
     while isinstance(error, RuntimeError) and error.__cause__ is not None:
         error = error.__cause__
     text = " ".join(str(error).split())
-    return text if type(error) in (FileNotFoundError, RuntimeError, ValueError) else f"{type(error).__name__}: {text}"
+    return text if type(error) in _EXPECTED else f"{type(error).__name__}: {text}"
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:

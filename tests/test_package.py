@@ -1,47 +1,24 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
+"""The package as it is imported, installed and built."""
+
 from __future__ import annotations
 
-import re
+import configparser
+import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 import monai_vafa
+from monai_vafa.target import shipped_bundles
 
 PACKAGE = Path(monai_vafa.__file__).parent
-# Data flows down this list; imports look up it only.
-LAYERS = [
-    "cache",
-    "files",
-    "frequency",
-    "losses",
-    "attacks",
-    "metrics",
-    "networks",
-    "transforms",
-    "handlers",
-    "data",
-    "bundle",
-    "engines",
-    "report",
-    "commands",
-]
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_imports_never_run_back_up(layer):
-    files = (PACKAGE / layer).rglob("*.py") if (PACKAGE / layer).is_dir() else [PACKAGE / f"{layer}.py"]
-    for file in files:
-        for imported in re.findall(r"^\s*from monai_vafa\.(\w+)", file.read_text(), flags=re.MULTILINE):
-            assert LAYERS.index(imported) <= LAYERS.index(layer), f"{file} imports {imported}"
-
-
-def test_report_knows_no_network():
-    for file in (PACKAGE / "report").rglob("*.py"):
-        assert not re.search(r"^\s*(import|from) (torch|monai)\b", file.read_text(), flags=re.MULTILINE), file
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("name", monai_vafa.__all__)
@@ -61,3 +38,59 @@ def test_command_line_lists_its_commands():
 
 def test_package_is_typed():
     assert (PACKAGE / "py.typed").is_file()
+
+
+def test_setup_names_every_folder_with_code():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    folders = {path.parent.relative_to(PACKAGE).parts for path in PACKAGE.rglob("__init__.py")}
+    packages = {".".join(("monai_vafa", *parts)) for parts in folders} | {"monai_vafa.bundles"}
+    assert set(setup["options"]["packages"].split()) == packages
+
+
+@pytest.mark.slow
+def test_a_wheel_has_all_that_the_commands_need(tmp_path):
+    """Built from a copy, unpacked, and used from an empty folder."""
+    tree = tmp_path / "tree"
+    skipped = shutil.ignore_patterns("__pycache__", "eval", "last.pt")
+    for name in ("monai_vafa", "bundles"):
+        shutil.copytree(ROOT / name, tree / name, ignore=skipped)
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", tmp_path, tree], check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    files = [path for path in shipped_bundles().rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    unwanted = ("eval", "last.pt")
+    names = {
+        str(path.relative_to(shipped_bundles())) for path in files if not any(word in path.parts for word in unwanted)
+    }
+    installed = tmp_path / "site" / "monai_vafa" / "bundles"
+    assert {str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file()} == names
+
+    (tmp_path / "empty").mkdir()
+
+    def run(*words):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
+        # Not `-m` from the clone: the empty folder comes first on sys.path.
+        done = subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=tmp_path / "empty",
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    quick = ("--steps", "1", "--attacks", "['vafa']", "--visibility_metrics", "{}")
+    said = run("monai_vafa", "attack", *quick)
+    assert str(installed) in said
+    assert (tmp_path / "empty" / "output" / "vafa_attack" / "index.html").is_file()
+    run("monai_vafa", "bundle", "vafa_attack", "mine")
+    config = ("--config_file", "mine/configs/attack.json")
+    run("monai.bundle", "run", *config, "--output_dir", "again", *quick)
+    assert (tmp_path / "empty" / "again" / "cases.csv").is_file()

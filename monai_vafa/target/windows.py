@@ -51,7 +51,8 @@ def image_window(roi_size: tuple[int, ...] | int | None, metadata: Mapping[str, 
     Returns:
         a side for each axis of the image, -1 where neither gives one.
     """
-    shape = metadata["network_data_format"]["inputs"]["image"].get("spatial_shape") or [None] * 3
+    inputs = metadata["network_data_format"].get("inputs") or {}
+    shape = (inputs.get("image") or {}).get("spatial_shape") or [None] * 3
     known = [side if isinstance(side, int) and side > 0 else -1 for side in shape]
     if roi_size is None:
         return tuple(known)

@@ -66,6 +66,12 @@ def test_inferer_then_metadata(roi_size, told, window):
     assert image_window(roi_size, shape(*told)) == window
 
 
+def test_metadata_without_inputs():
+    for metadata in ({"network_data_format": {}}, {"network_data_format": {"inputs": {"image": None}}}):
+        assert image_window(None, metadata) == (-1, -1, -1)
+        assert image_window((8, 4), metadata) == (8, 4)
+
+
 def test_windows_of_inferers():
     assert inferer_window(SimpleInferer()) is None
     assert inferer_window(SlidingWindowInferer(roi_size=[8, -1, 4])) == (8, -1, 4)
