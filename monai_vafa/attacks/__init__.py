@@ -6,18 +6,15 @@ from __future__ import annotations
 
 from .auto_pgd import AutoPGD
 from .base import Attack, AttackResult
-from .coefficients import CoefficientAttack
 from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
-from .iterative import IterativeAttack, Perturbation
-from .momentum import MomentumIterative
-from .perceptual import PerceptualFrequencyAttack
+from .gradient import IterativeAttack, Perturbation
+from .pgd import BasicIterative, CosPGD, FastGradientSign, MomentumIterative, ProjectedGradientDescent, SegPGD
 from .roster import ROSTER, RosterEntry, entry_of, register
-from .segmentation import CosPGD, SegPGD
+from .sliding_window import SlidingWindowAttack
+from .spectrum import CoefficientAttack, PerceptualFrequencyAttack
 from .square import SquareAttack
 from .targets import EraseClass, SwapClasses
 from .vafa import SliceFrequencyAttack, VolumetricFrequencyAttack
-from .voxel import BasicIterative, FastGradientSign, ProjectedGradientDescent
-from .windows import SlidingWindowAttack
 
 __all__ = [
     "ROSTER",

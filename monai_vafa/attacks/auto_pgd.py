@@ -5,28 +5,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 
 from monai_vafa.losses import MaskedCrossEntropyLoss
 from monai_vafa.losses.voxelwise import VoxelAnswers
 
-from .base import AttackResult, check_flag
-from .iterative import IterativeAttack, where_active
-from .linf import GRAY_VALUES, LinfPerturbation, check_eps, linf_bound
-from .objective import Objective
+from .base import AttackResult
+from .checks import check_eps, check_flag
+from .gradient import LEVELS, IterativeAttack, LinfPerturbation, linf_bound, where_active
+from .objective import LossFunction, Objective
 
 __all__ = ["AutoPGD"]
 
-# The paper's: weight of the new direction against the former one, and the share of steps that must rise.
+# From the paper: weight of the new direction against the previous one, and the share of steps that must rise.
 _MOMENTUM = 0.75
 _RHO = 0.75
 # Radii in multiples of eps, and their shares of the steps; eps itself has the rest.
 _LARGER_RADII = ((2.0, 0.3), (1.5, 0.3))
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class AutoPGD(IterativeAttack):
     """
     APGD: steps of ``2 eps``, halved for each volume where they no longer help (Croce, Hein, ICML 2020, Algorithm 1).
@@ -34,60 +35,57 @@ class AutoPGD(IterativeAttack):
     arXiv 2003.01690, with the losses and the shrinking radius of SEA (Croce, Singh, Hein, ECCV 2024, arXiv 2306.12941).
     Returned is the best image seen within ``eps``. Each radius costs one forward pass beside its steps.
 
-    Masked cross entropy falls when a voxel turns wrong: it says where to go, not how far one got. As in the code of
-    SEA, its images are compared, and ``losses`` reported, by the cross entropy of all voxels.
+    Masked cross entropy falls when a voxel turns wrong: it gives the direction, not the progress made. As in the code
+    of SEA, images are compared, and ``losses`` reported, by the cross entropy of all voxels.
 
     Args:
-        eps: largest change of a voxel, in gray values of 255.
+        eps: largest change of a voxel, in intensity levels (0-255 scale).
         steps: number of gradient steps, over all radii.
         random_start: start anywhere in the ball; ``False`` starts at the clean image.
-        shrink_radius: spend 30 % of the steps within ``2 eps`` and 30 % within ``1.5 eps``, and go on from the best
+        shrink_radius: spend 30 % of the steps within ``2 eps`` and 30 % within ``1.5 eps``, and continue from the best
             image, pulled into the next smaller ball. Fewer than 4 steps are all spent within ``eps``.
-        kwargs: ``loss`` (``None`` for :class:`monai_vafa.losses.MaskedCrossEntropyLoss`;
-            :class:`monai_vafa.losses.JensenShannonLoss` is SEA's other), ``activation``, ``targeted``,
-            ``intensity_range``, ``amp``, ``seed``, ``progress``, see :class:`Attack`.
+        loss: ``None`` for :class:`monai_vafa.losses.MaskedCrossEntropyLoss`;
+            :class:`monai_vafa.losses.JensenShannonLoss` is the other one of SEA.
+
+    All others: see :class:`Attack`.
 
     Raises:
-        ValueError: When a parameter is out of range, or masked cross entropy is to be targeted.
+        ValueError: If a parameter is out of range, or masked cross entropy is to be targeted.
     """
 
     budget = "eps"
 
-    def __init__(
-        self,
-        *,
-        eps: float = 4.0,
-        steps: int = 20,
-        random_start: bool = True,
-        shrink_radius: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(steps=steps, **kwargs)
+    eps: float = 4.0
+    random_start: bool = True
+    shrink_radius: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.targeted and isinstance(self.loss, MaskedCrossEntropyLoss):
             raise ValueError(
                 "targeted=True: masked cross entropy has no targeted form; give another loss, such as cross entropy: "
                 "monai.losses.DiceCELoss(to_onehot_y=True, softmax=True, lambda_dice=0), or for sigmoid outputs "
                 "torch.nn.BCEWithLogitsLoss()."
             )
-        self.eps = check_eps(eps)
-        self.random_start = check_flag("random_start", random_start)
-        self.shrink_radius = check_flag("shrink_radius", shrink_radius)
+        self.eps = check_eps(self.eps)
+        check_flag("random_start", self.random_start)
+        check_flag("shrink_radius", self.shrink_radius)
 
     @property
     def threat_model(self) -> str:
         return f"{super().threat_model}; {linf_bound(self.eps)}"
 
     def _stages(self) -> list[tuple[float, int]]:
-        """Radius in gray values, and steps, of each stage."""
+        """Radius in intensity levels, and number of steps, of each stage."""
         larger = [(ratio * self.eps, int(share * self.steps)) for ratio, share in _LARGER_RADII if self.shrink_radius]
         larger = [(radius, steps) for radius, steps in larger if steps > 0]
         return [*larger, (self.eps, self.steps - sum(steps for _, steps in larger))]
 
-    def _default_loss(self) -> MaskedCrossEntropyLoss:
+    def _default_loss(self) -> LossFunction:
         return MaskedCrossEntropyLoss()
 
-    def _loss_at(self, step: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        return _JudgedByAllVoxels() if isinstance(self.loss, MaskedCrossEntropyLoss) else self.loss
+    def _loss_at(self, step: int) -> LossFunction:
+        return _JudgedByAllVoxels() if isinstance(self.loss, MaskedCrossEntropyLoss) else super()._loss_at(step)
 
     def _perturbation(self, image: torch.Tensor) -> _AutoPerturbation:
         radius, _ = self._stages()[0]
@@ -102,7 +100,7 @@ class AutoPGD(IterativeAttack):
         for radius, steps in self._stages():
             perturbation.enter(radius, steps)
             result = self._climb(objective, image, perturbation, steps)
-            # The last step led to an image that no one has judged yet.
+            # The last step led to an image that has not been judged yet.
             with torch.no_grad():
                 gain, _ = objective(perturbation.variable, self._loss_at(steps))
             perturbation.variable = where_active(
@@ -137,10 +135,10 @@ class _AutoPerturbation(LinfPerturbation):
         Begin a stage within a ball of another radius, from where ``variable`` is.
 
         Args:
-            eps: radius in gray values of 255.
+            eps: radius in intensity levels (0-255 scale).
             steps: number of steps of the stage.
         """
-        self._eps = eps / GRAY_VALUES
+        self._eps = eps / LEVELS
         self.variable = self._project(self.variable)
         self._checkpoints = _checkpoints(steps)
         self._step = 0

@@ -1,29 +1,29 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The template of every attack: what goes in, what comes out, and what is left untouched."""
+"""The base of every attack: what goes in, what comes out, and what is left untouched."""
 
 from __future__ import annotations
 
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import Parameter, isroutine, signature
-from typing import Any, ClassVar
+from inspect import isroutine, signature
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from monai_vafa.losses import DiceCrossEntropyLoss
-from monai_vafa.outputs import check_activation
+from monai_vafa.outputs import Activation, check_activation
 
-from .frozen import frozen
-from .inputs import check_image_values, check_label, value_range
-from .objective import Objective
+from .checks import check_choice, check_flag, check_image_values, check_label, value_range
+from .objective import LossFunction, Objective
 
-__all__ = ["Attack", "AttackResult", "check_flag", "constructor_parameters"]
+__all__ = ["Attack", "AttackResult", "constructor_parameters"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class AttackResult:
 
     Args:
         adversarial: like the image that went in: shape, type and units.
-        tables: quantisation tables ``(B, C, N, *block)`` after the last update; ``None`` where there are none.
-        losses: objective of every step, ``(steps, B)``, as ascended; ``None`` for attacks without steps.
+        tables: quantisation tables ``(B, C, N, *block)`` after the last update; ``None`` for attacks without tables.
+        losses: objective at every step, ``(steps, B)``, as ascended; ``None`` for attacks without steps.
         steps: steps used by each volume, ``(B,)``; ``None`` for attacks without steps.
     """
 
@@ -44,121 +44,80 @@ class AttackResult:
     steps: torch.Tensor | None = None
 
 
-def check_flag(name: str, value: bool) -> bool:
-    """
-    Refuse what only looks like a truth value: on MONAI's command line ``false`` arrives as a text, which is true.
-
-    Args:
-        name: name of the parameter.
-        value: its value.
-
-    Raises:
-        TypeError: When it is no bool.
-    """
-    if not isinstance(value, bool):
-        raise TypeError(f"{name}={value!r} must be True or False (with a capital letter on the command line).")
-    return value
-
-
-def constructor_parameters(obj: Any) -> dict[str, Any]:
-    """
-    What an object was made with, as plain data that JSON can hold.
-
-    Recorded are the parameters of its constructor that it keeps as attributes of the same name, as attacks, MONAI's
-    metrics and most other objects do. Parameters that are objects are recorded in the same way.
-
-    Args:
-        obj: an attack, a metric, a loss, or any other object.
-
-    Returns:
-        the name of its class under ``"class"``, then each parameter.
-    """
-    names = [
-        name
-        for cls in reversed(type(obj).__mro__)
-        if "__init__" in vars(cls)
-        for name, parameter in signature(vars(cls)["__init__"]).parameters.items()
-        if parameter.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    ]
-    values = {name: _plain(getattr(obj, name)) for name in names if name != "self" and hasattr(obj, name)}
-    return {"class": type(obj).__name__, **values}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # JSON has no such numbers, and NaN would differ from itself
-    if isinstance(value, (str, int, float, bool, type(None))):
-        return value
-    if isinstance(value, (np.generic, np.ndarray, torch.Tensor)):
-        return _plain(value.tolist())
-    if isinstance(value, (torch.device, torch.dtype, np.dtype, os.PathLike)):
-        return str(value)
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, type) or isroutine(value):
-        return value.__qualname__
-    return constructor_parameters(value)
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class Attack(ABC):
     """
     Base of all attacks on segmentation networks: built without a network, called with one.
 
     ``adversarial = attack(network, image, label)``. During the call the network is in eval mode with constant
-    weights; afterwards its modes, ``requires_grad`` and gradients are what they were, also after an error. Nothing
-    of one call is kept for the next, and the global random state is left alone: same input, same seed, same answer.
+    weights; afterwards its modes, ``requires_grad`` and gradients are what they were, also after an error. Nothing is
+    kept from one call to the next, and the global random state is left alone: same input, same seed, same answer.
+
+    Attacks are dataclasses: a subclass adds parameters as fields, checks them in ``__post_init__``, and makes the
+    adversarial image in :meth:`_generate`.
 
     Args:
-        loss: ``loss(logits, label)`` of a batch of one volume, returning a scalar, larger = worse segmentation;
-            ``None`` for the attack's own, made for ``activation``.
-        activation: what the network's logits mean. ``"softmax"``: each voxel has one class, that of the largest
-            logit. ``"sigmoid"``: classes may overlap, a voxel has those with a logit above 0. A network with a single
-            channel has one class by itself either way; the losses want ``"sigmoid"`` for it.
+        loss: ``loss(logits, label)`` of a batch of one volume, returning a scalar; larger means a worse segmentation.
+            ``None``: the attack's own.
+        activation: what the logits of the network mean. ``"softmax"``: each voxel has one class, that of the largest
+            logit. ``"sigmoid"``: classes may overlap, and a voxel has all classes with a logit above 0; also for
+            networks with a single output channel. The losses of this package follow it.
         targeted: descend towards ``label`` instead of ascending away from it.
-        intensity_range: lowest and highest possible value of an image; ``None`` takes each volume's own range.
+        intensity_range: lowest and highest possible value of an image; ``None`` takes the own range of each volume.
         amp: ``"bfloat16"`` or ``"float16"`` runs the network under autocast; ``None`` in full precision.
         seed: seeds whatever is random in the attack or in the network.
         progress: show a progress bar over the steps.
 
     Raises:
-        ValueError: When ``intensity_range`` is not increasing, ``activation`` or ``amp`` is not known, or ``loss`` is
-            one of this package for another activation.
+        TypeError: If a parameter is unknown or ``targeted`` is not a bool.
+        ValueError: If a parameter has an impossible value.
     """
 
     control: ClassVar[bool] = False
-    """Whether it never asks the network, and so is no attack."""
+    """Whether it never asks the network: a control to compare attacks with."""
     budget: ClassVar[str | None] = None
-    """Name of the parameter that bounds the change, if one does."""
+    """Name of the parameter that bounds the change, if there is one."""
 
-    def __init__(
-        self,
-        *,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
-        activation: str = "softmax",
-        targeted: bool = False,
-        intensity_range: Sequence[float] | None = (0.0, 1.0),
-        amp: str | None = None,
-        seed: int = 0,
-        progress: bool = False,
-    ) -> None:
-        if intensity_range is not None and not (len(intensity_range) == 2 and intensity_range[0] < intensity_range[1]):
-            raise ValueError(f"intensity_range={intensity_range} must be (lowest, highest) or None.")
-        if amp not in (None, "bfloat16", "float16"):
-            raise ValueError(f"amp={amp!r} must be 'bfloat16', 'float16' or None.")
-        self.activation = check_activation(activation)
-        self.targeted = check_flag("targeted", targeted)
-        self.loss = self._default_loss() if loss is None else loss
-        self.intensity_range = None if intensity_range is None else tuple(float(v) for v in intensity_range)
-        self.amp = amp
-        self.seed = seed
-        self.progress = progress
+    loss: LossFunction | None = None
+    activation: Activation = "softmax"
+    targeted: bool = False
+    intensity_range: Sequence[float] | None = (0.0, 1.0)
+    amp: Literal["bfloat16", "float16"] | None = None
+    seed: int = 0
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        check_activation(self.activation)
+        check_flag("targeted", self.targeted)
+        check_choice("amp", self.amp, ("bfloat16", "float16", None))
+        if self.intensity_range is not None:
+            if len(self.intensity_range) != 2 or not self.intensity_range[0] < self.intensity_range[1]:
+                raise ValueError(f"intensity_range={self.intensity_range} must be (lowest, highest) or None.")
+            self.intensity_range = tuple(float(value) for value in self.intensity_range)
+        if self.loss is None:
+            self.loss = self._default_loss()
+
+    def __repr__(self) -> str:
+        """The call that makes such an attack, without what is at its default."""
+        try:
+            defaults = type(self)().parameters
+        except TypeError:
+            defaults = {}
+        changed = [
+            f"{name}={v!r}" for name, v in self.parameters.items() if name not in defaults or defaults[name] != v
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What the attack was made with, as plain data; ``None`` is replaced by what it stands for."""
+        """What the attack was made with, as plain data; values left to the attack are those it chose."""
         return {name: value for name, value in constructor_parameters(self).items() if name != "class"}
+
+    @property
+    def threat_model(self) -> str:
+        """One line for reports: what the attacker knows, wants and may change."""
+        goal = "a given answer" if self.targeted else "any wrong answer"
+        return f"{self._knowledge}, aims at {goal}"
 
     def __call__(
         self, network: torch.nn.Module, image: torch.Tensor, label: torch.Tensor | None = None
@@ -179,23 +138,24 @@ class Attack(ABC):
         Attack a batch of volumes; each volume's attack is the one it would get alone.
 
         Args:
-            network: returns logits ``(B, classes, *spatial)``, or a list or dict of them (see ``as_logits``).
+            network: returns logits ``(B, classes, *spatial)``, or a list or dict of them (see
+                :func:`monai_vafa.outputs.as_logits`).
             image: ``(B, C, *spatial)``, finite, within ``intensity_range``.
-            label: what the image shows, or with ``targeted=True`` what the network shall answer. Softmax: class map
-                ``(B, 1, *spatial)`` (whole numbers), or what else a ``loss`` of yours takes; sigmoid: 0 and 1,
-                ``(B, classes, *spatial)``. ``None``: the network's own prediction of the clean image stands in.
-            activation: stands in for the attack's own, for callers that know the network.
-            intensity_range: stands in for the attack's own, for callers that know the range of a larger volume.
+            label: what the image shows, or with ``targeted=True`` what the network is to predict. Softmax: class map
+                ``(B, 1, *spatial)`` of integers; sigmoid: 0 and 1, ``(B, classes, *spatial)``. ``None``: the network's
+                own prediction of the clean image.
+            activation: replaces the attack's own, for callers that know the network.
+            intensity_range: replaces the attack's own, for callers that know the range of a larger volume.
 
         Raises:
-            TypeError: When ``network`` is no module.
-            ValueError: When image, label or network don't fit together or hold impossible values; the message
-                names which.
+            TypeError: If ``network`` is not a module.
+            ValueError: If image, label or network do not fit together or hold impossible values; the message says
+                which.
         """
         if not isinstance(network, torch.nn.Module):
             raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}.")
         if self.targeted and label is None:
-            raise ValueError("a targeted attack needs label: the map that the network shall answer.")
+            raise ValueError("a targeted attack needs label: the map that the network is to predict.")
         plain: torch.Tensor = convert_to_tensor(image, track_meta=False)
         self.check_image(plain.shape)
         check_image_values(plain)
@@ -210,16 +170,16 @@ class Attack(ABC):
             torch.random.fork_rng(devices=cuda),
             torch.enable_grad(),
             torch.autocast(device.type, enabled=False),
-            frozen(network),
+            _frozen(network),
         ):
-            # Not torch.manual_seed, which would seed the other GPUs too, and those are not put back.
+            # torch.manual_seed would also seed the other GPUs, whose state is not restored.
             torch.default_generator.manual_seed(self.seed)
             if cuda:
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(self.seed)
             objective = Objective(
                 network,
-                self.loss,
+                cast(LossFunction, self.loss),
                 label,
                 plain,
                 low=low,
@@ -235,26 +195,20 @@ class Attack(ABC):
 
     def check_image(self, shape: Sequence[int]) -> None:
         """
-        Refuse image (or window) shapes that the attack can't work on.
+        Check that the attack can work on images (or windows) of a shape.
 
         Args:
             shape: ``(B, C, *spatial)``.
 
         Raises:
-            ValueError: When it is not a batch of 2-D or 3-D images.
+            ValueError: If it is not a batch of 2-D or 3-D images.
         """
         if len(shape) not in (4, 5):
             raise ValueError(f"image must be (B, C, H, W, D) or (B, C, H, W), got shape {tuple(shape)}.")
 
-    def _default_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def _default_loss(self) -> LossFunction:
         """The loss of attacks that are given none."""
         return DiceCrossEntropyLoss()
-
-    @property
-    def threat_model(self) -> str:
-        """One line for reports: what the attacker knows, wants and may change."""
-        goal = "a given answer" if self.targeted else "any wrong answer"
-        return f"{self._knowledge}, aims at {goal}"
 
     @property
     def _knowledge(self) -> str:
@@ -264,12 +218,72 @@ class Attack(ABC):
     @abstractmethod
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         """
-        The attack proper.
+        The attack itself.
 
         Args:
             objective: gives losses of an adversarial image in [0, 1].
             image: clean image ``(B, C, *spatial)`` in [0, 1], float32, on the network's device.
 
         Returns:
-            the result with ``adversarial`` on the scale of ``image``.
+            the result, with ``adversarial`` on the scale of ``image``.
         """
+
+
+@contextmanager
+def _frozen(network: torch.nn.Module) -> Iterator[None]:
+    """
+    Put a network in eval mode with constant weights, and restore it at the end, also after an error.
+
+    The mode of every submodule and ``requires_grad`` of every parameter are remembered one by one. Weights that need
+    no gradient also spare the backward pass their part of the work, and leave ``.grad`` alone.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    needs_grad = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        network.eval()
+        for parameter in needs_grad:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter in needs_grad:
+            parameter.requires_grad_(True)
+
+
+def constructor_parameters(obj: Any) -> dict[str, Any]:
+    """
+    What an object was made with, as plain data that JSON can hold.
+
+    Recorded are those parameters of its constructor that it keeps as attributes of the same name, as attacks, MONAI's
+    metrics and most other objects do. Parameters that are objects themselves are recorded in the same way.
+
+    Args:
+        obj: an attack, a metric, a loss, or any other object.
+
+    Returns:
+        the name of its class under ``"class"``, then each parameter.
+    """
+    try:
+        names = [name for name in signature(type(obj)).parameters if hasattr(obj, name)]
+    except ValueError:  # builtins without a signature
+        names = []
+    return {"class": type(obj).__name__, **{name: _plain(getattr(obj, name)) for name in names}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such numbers, and NaN would differ from itself
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    if isinstance(value, (np.generic, np.ndarray, torch.Tensor)):
+        return _plain(value.tolist())
+    if isinstance(value, (torch.device, torch.dtype, np.dtype, os.PathLike)):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, type) or isroutine(value):
+        return value.__qualname__
+    return constructor_parameters(value)

@@ -1,63 +1,65 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Controls: noise, and what VAFA's ingredients do by themselves, without looking at the network."""
+"""Controls: noise, and what the ingredients of VAFA do by themselves, without asking the network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 
 from monai_vafa.frequency import block_sides, quantize_image
 
 from .base import Attack, AttackResult
-from .linf import GRAY_VALUES
-from .objective import Objective
-from .slices import rescale_slices
-from .voxel import check_recipe
+from .checks import check_choice, check_positive
+from .gradient import LEVELS
+from .objective import LossFunction, Objective
+from .pgd import RECIPES, Recipe
+from .vafa import stretch_slices
 
 __all__ = ["Control", "GaussianNoise", "QuantizeOnly", "RescaleOnly"]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Control(Attack):
-    """A change that asks no network, so it has no loss, and what the network's logits mean is all the same to it."""
+    """
+    Base of the changes that never ask the network, so there is no ``loss`` and no aim.
+
+    ``activation``, ``amp`` and ``progress`` have no effect; they are accepted so that controls and attacks can be made
+    with the same settings.
+    """
 
     control = True
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(loss=_no_loss, **kwargs)
+    loss: LossFunction | None = field(default=None, init=False)
+    targeted: bool = field(default=False, init=False)
 
     @property
     def threat_model(self) -> str:
-        return "none: a control that never looks at the network"
+        return "none: a control that never asks the network"
 
 
-def _no_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    raise RuntimeError("a control asks the network nothing")
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class QuantizeOnly(Control):
     """
-    Quantise every DCT coefficient with one and the same step: compression, no attack.
+    Quantise every DCT coefficient with one and the same step: compression, not an attack.
 
     Args:
-        q: quantisation step, 1 = one gray value of 255; take the ``q_max`` of the attack it stands beside.
+        q: quantisation step in intensity levels (0-255 scale); take the ``q_max`` of the attack it stands beside.
         block_size: block side in voxels, an int or one per axis.
-        kwargs: ``intensity_range``, see :class:`Attack`.
 
-    Raises:
-        ValueError: When ``q`` is not above 0.
+    All others: see :class:`Attack`.
     """
 
     budget = "q"
 
-    def __init__(self, *, q: float = 20.0, block_size: int | Sequence[int] = 32, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if q <= 0:
-            raise ValueError(f"q={q} must be above 0.")
-        self.q = float(q)
-        self.block_size = block_size
+    q: float = 20.0
+    block_size: int | Sequence[int] = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.q = check_positive("q", self.q)
 
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         return AttackResult(quantize_image(image, self.q, block_sides(self.block_size, image.ndim - 2)))
@@ -65,43 +67,36 @@ class QuantizeOnly(Control):
 
 class RescaleOnly(Control):
     """
-    Stretch every axial slice of the window to [0, 1], as the released VAFA code does: no quantisation, no attack.
+    Stretch every axial slice of the window to [0, 1], as the released VAFA code does: neither quantisation nor attack.
 
-    A 2-D image is one slice.
-
-    Args:
-        kwargs: ``intensity_range``, see :class:`Attack`.
+    A 2-D image is one slice. Parameters: see :class:`Attack`.
     """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
 
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
-        return AttackResult(rescale_slices(image))
+        return AttackResult(stretch_slices(image))
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class GaussianNoise(Control):
     """
-    Add Gaussian noise and clip to the intensity range (GN): the same in the recipes ``"tuned"`` and ``"upstream"``.
+    Add Gaussian noise and clip to the intensity range (GN).
 
     Args:
-        sigma: standard deviation in gray values of 255; take the ``eps`` of the attack it stands beside.
-        recipe: accepted so that every attack of the released code can be asked for its recipe by name.
-        kwargs: ``intensity_range``, ``seed``, see :class:`Attack`.
+        sigma: standard deviation in intensity levels (0-255 scale); take the ``eps`` of the attack it stands beside.
+        recipe: ``"tuned"`` or ``"upstream"``, which are the same; for symmetry with the attacks of the released code.
 
-    Raises:
-        ValueError: When ``sigma`` is not above 0 or the recipe is unknown.
+    All others: see :class:`Attack`.
     """
 
     budget = "sigma"
 
-    def __init__(self, *, sigma: float = 4.0, recipe: str = "tuned", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if sigma <= 0:
-            raise ValueError(f"sigma={sigma} must be above 0 (gray values of 255).")
-        check_recipe(recipe)
-        self.sigma = float(sigma)
-        self.recipe = recipe
+    sigma: float = 4.0
+    recipe: Recipe = "tuned"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.sigma = check_positive("sigma", self.sigma)
+        check_choice("recipe", self.recipe, RECIPES)
 
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
-        return AttackResult(image + self.sigma / GRAY_VALUES * torch.randn_like(image))
+        return AttackResult(image + self.sigma / LEVELS * torch.randn_like(image))

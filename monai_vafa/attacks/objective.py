@@ -12,9 +12,9 @@ import torch
 from monai_vafa.losses import SegmentationLoss
 from monai_vafa.outputs import Activation, as_logits, check_class_channels, classes_exclude, predicted_labels
 
-__all__ = ["Objective"]
+__all__ = ["LossFunction", "Objective"]
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 # Gradients of a mean over millions of voxels underflow in float16; only their direction counts.
 _FLOAT16_SCALE = 2.0**14
@@ -22,7 +22,7 @@ _FLOAT16_SCALE = 2.0**14
 
 class Objective:
     """
-    Loss of a frozen network on a batch, one value per volume, so that no volume's attack feels its neighbours.
+    Loss of a frozen network on a batch, one value per volume, so that no volume affects the attack on another.
 
     Args:
         network: called with ``(B, C, *spatial)`` in the image's own units.
@@ -30,8 +30,8 @@ class Objective:
         label: ``(B, 1 or channels of the logits, *spatial)``; ``None`` takes the network's prediction of ``clean``.
         clean: the clean image, in its own units.
         low: value that 0 stands for, broadcast against ``clean``.
-        width: what 1 is above ``low``, likewise.
-        targeted: whether ``label`` is what the network shall say, rather than what it shall not.
+        width: distance from ``low`` to the value that 1 stands for, likewise.
+        targeted: whether ``label`` is what the network is to predict, rather than what it is not to.
         activation: ``"softmax"`` or ``"sigmoid"``, see :class:`monai_vafa.attacks.Attack`.
         amp: autocast dtype of the forward pass, or ``None``.
     """
@@ -39,7 +39,7 @@ class Objective:
     def __init__(
         self,
         network: torch.nn.Module,
-        loss: Loss,
+        loss: LossFunction,
         label: torch.Tensor | None,
         clean: torch.Tensor,
         *,
@@ -53,8 +53,6 @@ class Objective:
         self.targeted = targeted
         self.activation = activation
         self.loss = self._in_activation(loss)
-        # The package's own losses take nothing else.
-        self.class_maps_only = isinstance(loss, SegmentationLoss) and activation == "softmax"
         self.amp = amp
         self.gradient_scale = _FLOAT16_SCALE if amp == torch.float16 else 1.0
         self._label = label
@@ -65,7 +63,7 @@ class Objective:
 
     @cached_property
     def label(self) -> torch.Tensor:
-        """The label given, or what the network says of the clean image; int64, for sigmoid float32."""
+        """The label given, or the network's prediction of the clean image; int64, for sigmoid float32."""
         label = self._label
         if label is None:
             with torch.no_grad():
@@ -79,26 +77,26 @@ class Objective:
             logits = as_logits(self.network(image))
         return logits.float()
 
-    def __call__(self, image: torch.Tensor, loss: Loss | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, image: torch.Tensor, loss: LossFunction | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Segmentation loss, with the sign that the attacker raises, and success of each volume.
 
         Args:
             image: ``(B, C, *spatial)`` in [0, 1], part of the graph that leads to what the attack changes.
-            loss: stands in for the objective's own, for attacks whose loss depends on the step.
+            loss: replaces the objective's own, for attacks whose loss depends on the step.
 
         Returns:
-            gains ``(B,)`` with gradient (targeted, the loss counts negative), and ``(B,)`` bool: every voxel, for
-            sigmoid of every class, is wrong (targeted: as wanted).
+            gains ``(B,)`` with gradient (targeted: minus the loss), and ``(B,)`` bool: every voxel, with sigmoid every
+            class of it, is wrong (targeted: as wanted).
 
         Raises:
-            ValueError: When the logits do not fit image or label, or carry no gradient to the image.
+            ValueError: If the logits do not fit image or label, or carry no gradient to the image.
         """
         logits = self.logits(image * self._width + self._low)
         if not self._checked:
             self._check(logits, image)
             self._checked = True
-        # A slice of a batch of one would cost a copy of all logits on the way back.
+        # A slice of a batch of one would cost a copy of all logits in the backward pass.
         alone = [logits] if len(logits) == 1 else logits.split(1)
         loss = self.loss if loss is None else self._in_activation(loss)
         losses = torch.stack([loss(*pair).reshape(()) for pair in zip(alone, self.label.split(1), strict=True)])
@@ -107,14 +105,14 @@ class Objective:
             success = hit.flatten(1).all(1) if self.targeted else ~hit.flatten(1).any(1)
         return -losses if self.targeted else losses, success
 
-    def _in_activation(self, loss: Loss) -> Loss:
+    def _in_activation(self, loss: LossFunction) -> LossFunction:
         return loss.for_activation(self.activation) if isinstance(loss, SegmentationLoss) else loss
 
     def _hit(self, logits: torch.Tensor) -> torch.Tensor:
-        """Where the network says what the label says; ties count as said."""
+        """Where the network says what the label says; ties count as a hit."""
         if self.label.shape[1] > 1 or not classes_exclude(logits, self.activation):
             return (logits > 0) == self.label
-        # Several times faster than comparing with argmax, which would show beside the forward pass.
+        # Several times faster than comparing with argmax, which would be noticeable beside the forward pass.
         return logits.gather(1, self.label) == logits.amax(1, keepdim=True)
 
     def _check(self, logits: torch.Tensor, image: torch.Tensor) -> None:
@@ -131,13 +129,14 @@ class Objective:
         if self.activation == "sigmoid":
             check_class_channels(self.label, channels)
             return
-        if self.class_maps_only and channels == 1:
-            raise ValueError("logits have 1 channel, which leaves softmax no choice: give activation='sigmoid'.")
-        if self.class_maps_only and self.label.shape[1] > 1:
-            raise ValueError(
-                f"label has {self.label.shape[1]} channels, but activation='softmax' takes a class map with one; for "
-                "classes that may overlap, with a channel of 0 and 1 each, give activation='sigmoid'."
-            )
+        if isinstance(self.loss, SegmentationLoss):  # takes class maps only
+            if channels == 1:
+                raise ValueError("logits have 1 channel, which leaves softmax no choice: use activation='sigmoid'.")
+            if self.label.shape[1] > 1:
+                raise ValueError(
+                    f"label has {self.label.shape[1]} channels, but activation='softmax' takes a class map with one; "
+                    "for classes that may overlap, with a channel of 0 and 1 each, use activation='sigmoid'."
+                )
         if self.label.shape[1] == 1 and self.label.max() >= max(channels, 2):
             raise ValueError(
                 f"label holds class {int(self.label.max())}, but the network knows classes 0 to {channels - 1}; "
@@ -145,5 +144,5 @@ class Objective:
             )
         if self.label.shape[1] not in (1, channels):
             raise ValueError(
-                f"label has {self.label.shape[1]} channels; give 1 (class map) or {channels} (one per class)."
+                f"label has {self.label.shape[1]} channels; it must have 1 (class map) or {channels} (one per class)."
             )

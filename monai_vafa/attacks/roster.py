@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Every attack that configs, the benchmark, transforms and reports know, registered once."""
+"""The attacks that configs, the benchmark, transforms and reports know by name, each registered once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from monai_vafa.losses import JensenShannonLoss
 
 from .auto_pgd import AutoPGD
 from .base import Attack
-from .coefficients import CoefficientAttack
 from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
-from .momentum import MomentumIterative
-from .perceptual import PerceptualFrequencyAttack
-from .segmentation import CosPGD, SegPGD
+from .pgd import BasicIterative, CosPGD, FastGradientSign, MomentumIterative, ProjectedGradientDescent, SegPGD
+from .spectrum import CoefficientAttack, PerceptualFrequencyAttack
 from .square import SquareAttack
 from .vafa import SliceFrequencyAttack, VolumetricFrequencyAttack
-from .voxel import BasicIterative, FastGradientSign, ProjectedGradientDescent
 
 __all__ = ["ROSTER", "RosterEntry", "entry_of", "register"]
 
@@ -35,11 +32,11 @@ class RosterEntry:
         attack: class of the attack; it also says whether it is a control and which parameter bounds it.
         parameters: what differs from the defaults of the class.
         sweep: values of the budget that the benchmark runs beside the one of the row itself.
-        transform: name of the array transform of ``attack``, ``"PGD"`` for ``PGD`` and ``PGDd``; ``None`` has none.
-        color: how its curve is drawn, for matplotlib.
-        marker: likewise.
-        linestyle: likewise.
-        reference: authors, year and where it was published.
+        transform: name of the transforms of ``attack``, such as ``"PGD"`` for ``PGD`` and ``PGDd``; ``None`` for none.
+        color: matplotlib color of its curve.
+        marker: matplotlib marker.
+        linestyle: matplotlib line style.
+        reference: authors, venue and year.
     """
 
     name: str
@@ -118,146 +115,42 @@ def entry_of(name: str) -> RosterEntry:
     return ROSTER[name]
 
 
-_CONTROL: dict[str, Any] = {"color": "0.5", "linestyle": ":"}
-_HANIF = "Hanif et al., MICCAI 2023"
+_VAFA, _SEA = "Hanif et al., MICCAI 2023", "Croce et al., ECCV 2024"
+_JSD = {"loss": JensenShannonLoss()}
+_NO_RESCALE = {"rescale_slices": False}
 
-for _entry in (
-    RosterEntry("quantize_only", QuantizeOnly, sweep=(10, 40), marker="o", **_CONTROL),
-    RosterEntry("rescale_only", RescaleOnly, marker="s", **_CONTROL),
-    RosterEntry("gn", GaussianNoise, sweep=(2, 8, 16), transform="GN", marker="D", **_CONTROL),
+for _entry in (  # name, attack, parameters, sweep, transform, color, marker, linestyle, reference
+    RosterEntry("quantize_only", QuantizeOnly, {}, (10, 40), None, "0.5", "o", ":"),
+    RosterEntry("rescale_only", RescaleOnly, {}, (), None, "0.5", "s", ":"),
+    RosterEntry("gn", GaussianNoise, {}, (2, 8, 16), "GN", "0.5", "D", ":"),
+    RosterEntry("fgsm", FastGradientSign, {}, (2, 8, 16), "FGSM", "tab:cyan", "v", "-", "Goodfellow et al., ICLR 2015"),
+    RosterEntry("bim", BasicIterative, {}, (2, 8), "BIM", "tab:blue", "s", "--", "Kurakin et al., ICLR workshop 2017"),
+    RosterEntry("pgd", ProjectedGradientDescent, {}, (2, 8), "PGD", "tab:blue", "o", "-", "Madry et al., ICLR 2018"),
+    RosterEntry("mifgsm", MomentumIterative, {}, (2, 8), "MIFGSM", "tab:cyan", "^", "--", "Dong et al., CVPR 2018"),
     RosterEntry(
-        "fgsm",
-        FastGradientSign,
-        sweep=(2, 8, 16),
-        transform="FGSM",
-        color="tab:cyan",
-        marker="v",
-        reference="Goodfellow, Shlens, Szegedy, ICLR 2015, arXiv 1412.6572",
+        "pgd_upstream", ProjectedGradientDescent, {"recipe": "upstream"}, (2, 8), None, "tab:blue", "D", "-.", _VAFA
     ),
+    RosterEntry("segpgd", SegPGD, {"restarts": 1}, (2, 8), "SegPGD", "tab:olive", "P", "-", "Gu et al., ECCV 2022"),
     RosterEntry(
-        "bim",
-        BasicIterative,
-        sweep=(2, 8),
-        transform="BIM",
-        color="tab:blue",
-        marker="s",
-        linestyle="--",
-        reference="Kurakin, Goodfellow, Bengio, ICLR workshop 2017, arXiv 1607.02533",
+        "cospgd", CosPGD, {"restarts": 1}, (2, 8), "CosPGD", "tab:olive", "X", "--", "Agnihotri et al., ICML 2024"
     ),
-    RosterEntry(
-        "pgd",
-        ProjectedGradientDescent,
-        sweep=(2, 8),
-        transform="PGD",
-        color="tab:blue",
-        reference="Madry et al., ICLR 2018, arXiv 1706.06083",
-    ),
-    RosterEntry(
-        "mifgsm",
-        MomentumIterative,
-        sweep=(2, 8),
-        transform="MIFGSM",
-        color="tab:cyan",
-        marker="^",
-        linestyle="--",
-        reference="Dong et al., CVPR 2018, arXiv 1710.06081",
-    ),
-    RosterEntry(
-        "pgd_upstream",
-        ProjectedGradientDescent,
-        {"recipe": "upstream"},
-        sweep=(2, 8),
-        color="tab:blue",
-        marker="D",
-        linestyle="-.",
-        reference=f"{_HANIF}, released code",
-    ),
-    RosterEntry(
-        "segpgd",
-        SegPGD,
-        {"restarts": 1},
-        sweep=(2, 8),
-        transform="SegPGD",
-        color="tab:olive",
-        marker="P",
-        reference="Gu et al., ECCV 2022, arXiv 2207.12391",
-    ),
-    RosterEntry(
-        "cospgd",
-        CosPGD,
-        {"restarts": 1},
-        sweep=(2, 8),
-        transform="CosPGD",
-        color="tab:olive",
-        marker="X",
-        linestyle="--",
-        reference="Agnihotri, Jung, Keuper, ICML 2024, arXiv 2302.02213",
-    ),
-    RosterEntry(
-        "apgd_masked_ce",
-        AutoPGD,
-        sweep=(2, 8),
-        transform="APGD",
-        color="tab:purple",
-        marker="p",
-        reference="Croce, Singh, Hein, ECCV 2024, arXiv 2306.12941",
-    ),
-    RosterEntry(
-        "apgd_jsd",
-        AutoPGD,
-        {"loss": JensenShannonLoss()},
-        sweep=(2, 8),
-        color="tab:purple",
-        marker="h",
-        linestyle="--",
-        reference="Croce, Singh, Hein, ECCV 2024, arXiv 2306.12941",
-    ),
+    RosterEntry("apgd_masked_ce", AutoPGD, {}, (2, 8), "APGD", "tab:purple", "p", "-", _SEA),
+    RosterEntry("apgd_jsd", AutoPGD, _JSD, (2, 8), None, "tab:purple", "h", "--", _SEA),
     RosterEntry(
         "square",
         SquareAttack,
         {"steps": 100},
-        sweep=(2, 8),
-        transform="Square",
-        color="tab:brown",
-        marker="s",
-        reference="Andriushchenko et al., ECCV 2020, arXiv 1912.00049",
+        (2, 8),
+        "Square",
+        "tab:brown",
+        "s",
+        "-",
+        "Andriushchenko et al., ECCV 2020",
     ),
-    RosterEntry(
-        "vafa2d",
-        SliceFrequencyAttack,
-        {"steps": 10},
-        sweep=(10, 40),
-        color="tab:orange",
-        marker="^",
-        reference=f"{_HANIF}; Duan et al., ICCV 2021",
-    ),
-    RosterEntry(
-        "vafa",
-        VolumetricFrequencyAttack,
-        sweep=(10, 40),
-        transform="VAFA",
-        color="tab:red",
-        reference=_HANIF,
-    ),
-    RosterEntry(
-        "vafa_no_rescale",
-        VolumetricFrequencyAttack,
-        {"rescale_slices": False},
-        sweep=(10, 60),
-        color="tab:red",
-        marker="D",
-        linestyle="--",
-        reference=f"{_HANIF}, without stretching slices",
-    ),
-    RosterEntry("coefficient", CoefficientAttack, sweep=(2, 8), color="tab:pink", marker="P", reference="this package"),
-    RosterEntry(
-        "pfa",
-        PerceptualFrequencyAttack,
-        sweep=(2, 8, 16),
-        transform="PFA",
-        color="tab:green",
-        marker="*",
-        reference="this package",
-    ),
+    RosterEntry("vafa2d", SliceFrequencyAttack, {"steps": 10}, (10, 40), None, "tab:orange", "^", "-", _VAFA),
+    RosterEntry("vafa", VolumetricFrequencyAttack, {}, (10, 40), "VAFA", "tab:red", "o", "-", _VAFA),
+    RosterEntry("vafa_no_rescale", VolumetricFrequencyAttack, _NO_RESCALE, (10, 60), None, "tab:red", "D", "--", _VAFA),
+    RosterEntry("coefficient", CoefficientAttack, {}, (2, 8), None, "tab:pink", "P", "-", "this package"),
+    RosterEntry("pfa", PerceptualFrequencyAttack, {}, (2, 8, 16), "PFA", "tab:green", "*", "-", "this package"),
 ):
     register(_entry)

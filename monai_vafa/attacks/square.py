@@ -7,14 +7,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from tqdm.auto import trange
 
 from .base import Attack, AttackResult
-from .iterative import where_active
-from .linf import GRAY_VALUES, check_eps, linf_bound
+from .checks import check_count, check_eps
+from .gradient import LEVELS, linf_bound, where_active
 from .objective import Objective
 
 __all__ = ["SquareAttack"]
@@ -23,6 +23,7 @@ __all__ = ["SquareAttack"]
 _HALVE_AFTER = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SquareAttack(Attack):
     """
     Square attack: random cubes of +-``eps``, kept where the loss rises (Andriushchenko et al., ECCV 2020).
@@ -32,34 +33,26 @@ class SquareAttack(Attack):
     so it also works where there is none to follow: a network that hides its gradient resists PGD, but not this.
 
     Args:
-        eps: largest change of a voxel, in gray values of 255.
-        steps: number of queries (forward passes), the start included.
+        eps: largest change of a voxel, in intensity levels (0-255 scale).
+        steps: number of queries (forward passes), including the start.
         p_init: share of the voxels that the first cubes change; halved over the steps on the paper's schedule.
-        kwargs: ``loss`` (``None`` for Dice + cross entropy), ``activation``, ``targeted``, ``intensity_range``,
-            ``amp``, ``seed``, ``progress``, see :class:`Attack`.
 
-    Raises:
-        ValueError: When a parameter is out of range.
+    All others: see :class:`Attack`.
     """
 
     budget = "eps"
 
-    def __init__(
-        self,
-        *,
-        eps: float = 4.0,
-        steps: int = 500,
-        p_init: float = 0.8,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        if int(steps) != steps or steps < 1:
-            raise ValueError(f"steps={steps} must be a whole number, 1 or more.")
-        if not 0 < p_init <= 1:
-            raise ValueError(f"p_init={p_init} must be above 0 and at most 1.")
-        self.eps = check_eps(eps)
-        self.steps = int(steps)
-        self.p_init = float(p_init)
+    eps: float = 4.0
+    steps: int = 500
+    p_init: float = 0.8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.steps = check_count("steps", self.steps)
+        if not 0 < self.p_init <= 1:
+            raise ValueError(f"p_init={self.p_init} must be above 0 and at most 1.")
+        self.eps = check_eps(self.eps)
+        self.p_init = float(self.p_init)
 
     @property
     def threat_model(self) -> str:
@@ -108,7 +101,7 @@ class SquareAttack(Attack):
         cube = tuple(window)
         shift = self._shift(image, [image.shape[1], *[1] * (image.ndim - 2)])
         shifted = (image[cube] + shift).clamp(0, 1)
-        # A query of what is there already would be wasted; the opposite shift differs for sure.
+        # A query of what is there already would be wasted; the opposite shift is certain to differ.
         known = (shifted == best[cube]).flatten(1).all(1)
         candidate = best.clone()
         candidate[cube] = where_active(known, (image[cube] - shift).clamp(0, 1), shifted)
@@ -117,4 +110,4 @@ class SquareAttack(Attack):
     def _shift(self, image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
         """Random +-eps, the same for all volumes of a batch, so that each is attacked as if alone."""
         signs = torch.randint(2, tuple(shape)) * 2 - 1
-        return signs.to(image) * (self.eps / GRAY_VALUES)
+        return signs.to(image) * (self.eps / LEVELS)

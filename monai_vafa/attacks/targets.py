@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Label maps for targeted attacks: what the attacker wants the network to say."""
+"""Label maps for targeted attacks: what the network is to predict."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from monai.config import NdarrayOrTensor
 from monai.transforms import MapLabelValue, Transform
 
-from monai_vafa.outputs import check_activation
+from monai_vafa.outputs import Activation, check_activation
 
 __all__ = ["EraseClass", "SwapClasses"]
 
 
 class _RelabelTarget(Transform):
     """
-    A target made from a label by giving some classes another number, or other channels where each class has its own.
+    Base of targets that give some classes of a label another number (sigmoid: other channels).
 
     Args:
         orig_labels: the classes to change.
@@ -28,9 +28,9 @@ class _RelabelTarget(Transform):
 
     backend = MapLabelValue.backend
 
-    def __init__(self, orig_labels: list[int], target_labels: list[int], activation: str) -> None:
+    def __init__(self, orig_labels: list[int], target_labels: list[int], activation: Activation) -> None:
         if any(int(c) != c or c < 0 for c in orig_labels + target_labels):
-            raise ValueError(f"classes must be whole numbers, 0 or more, got {orig_labels} and {target_labels}.")
+            raise ValueError(f"classes must be integers of at least 0, got {orig_labels} and {target_labels}.")
         self.activation = check_activation(activation)
         self.classes = orig_labels
         self._relabel = MapLabelValue(orig_labels, target_labels)
@@ -46,7 +46,7 @@ class _RelabelTarget(Transform):
             the target, same shape and dtype.
 
         Raises:
-            ValueError: When the label has no channel for a class.
+            ValueError: If the label has no channel for a class.
         """
         if self.activation == "softmax":
             return self._relabel(label)
@@ -58,26 +58,25 @@ class _RelabelTarget(Transform):
 
     @abstractmethod
     def _change_channels(self, target: Any) -> None:
-        """Make a copy of the label ``(classes, *spatial)`` the target."""
+        """Turn a copy of the label ``(classes, *spatial)`` into the target."""
 
 
 class EraseClass(_RelabelTarget):
     """
-    Target in which a class has vanished ("the tumour is not there").
+    Target without one of the classes ("there is no tumour").
 
     Args:
         class_index: the class to erase.
-        fill: the class that stands in its place; with sigmoid none does.
-        activation: ``"softmax"`` for class maps, ``"sigmoid"`` for labels with a channel per class, of which one is
-            emptied.
+        fill: the class that takes its place; not with sigmoid.
+        activation: ``"softmax"`` for class maps, ``"sigmoid"`` for labels with a channel per class.
 
     Raises:
-        ValueError: When a class is no whole number, ``activation`` is unknown, or ``fill`` is given for sigmoid.
+        ValueError: If a class is not an integer, ``activation`` is unknown, or ``fill`` is given for sigmoid.
     """
 
-    def __init__(self, class_index: int, fill: int = 0, activation: str = "softmax") -> None:
+    def __init__(self, class_index: int, fill: int = 0, activation: Activation = "softmax") -> None:
         if activation == "sigmoid" and fill != 0:
-            raise ValueError(f"fill={fill} has no meaning with activation='sigmoid': nothing stands in for a class.")
+            raise ValueError(f"fill={fill} needs activation='softmax': with sigmoid no class replaces an erased one.")
         super().__init__([class_index], [fill], activation)
 
     def _change_channels(self, target: Any) -> None:
@@ -86,7 +85,7 @@ class EraseClass(_RelabelTarget):
 
 class SwapClasses(_RelabelTarget):
     """
-    Target in which two classes have changed places ("left is right").
+    Target in which two classes trade places ("left is right").
 
     Args:
         a: one class.
@@ -94,10 +93,10 @@ class SwapClasses(_RelabelTarget):
         activation: ``"softmax"`` for class maps, ``"sigmoid"`` for labels with a channel per class.
 
     Raises:
-        ValueError: When a class is no whole number or ``activation`` is unknown.
+        ValueError: If a class is not an integer or ``activation`` is unknown.
     """
 
-    def __init__(self, a: int, b: int, activation: str = "softmax") -> None:
+    def __init__(self, a: int, b: int, activation: Activation = "softmax") -> None:
         super().__init__([a, b], [b, a], activation)
 
     def _change_channels(self, target: Any) -> None:

@@ -4,28 +4,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
 
 import torch
 
 from monai_vafa.frequency import block_sides, block_spectrum, quantize, spectrum_to_image
-from monai_vafa.losses import BlockSSIMLoss, DiceCrossEntropyLoss, SoftDiceLoss
+from monai_vafa.losses import BlockSSIMLoss, DiceCrossEntropyLoss, SegmentationLoss, SoftDiceLoss
 
-from .base import Attack, check_flag
-from .iterative import IterativeAttack, Perturbation, where_active
-from .slices import rescale_slices as stretch_slices
+from .base import Attack
+from .checks import check_choice, check_flag, check_positive
+from .gradient import IterativeAttack, Perturbation, where_active
+from .objective import LossFunction
 
-__all__ = ["SliceFrequencyAttack", "VolumetricFrequencyAttack"]
+__all__ = ["SliceFrequencyAttack", "VolumetricFrequencyAttack", "stretch_slices"]
 
-# What the two recipes differ in. A q_init of None stands for q_max.
-_RECIPES: dict[str, dict[str, Any]] = {
-    "upstream": {"q_min": 5.0, "q_init": None, "loss": DiceCrossEntropyLoss, "rescale_slices": True},
-    "algorithm1": {"q_min": 1.0, "q_init": 1.0, "loss": SoftDiceLoss, "rescale_slices": False},
-}
 _SOFTNESS_AT_START = 0.1
+# Slices that are constant up to rounding: stretching rounding errors would give every machine another image.
+_CONSTANT = 1e-5
 
 
+class _Recipe(NamedTuple):
+    """What stands for the parameters left at ``None``; a ``q_init`` of ``None`` is ``q_max``."""
+
+    q_min: float
+    q_init: float | None
+    loss: type[SegmentationLoss]
+    rescale_slices: bool
+
+
+_RECIPES = {
+    "upstream": _Recipe(q_min=5.0, q_init=None, loss=DiceCrossEntropyLoss, rescale_slices=True),
+    "algorithm1": _Recipe(q_min=1.0, q_init=1.0, loss=SoftDiceLoss, rescale_slices=False),
+}
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class VolumetricFrequencyAttack(IterativeAttack):
     """
     VAFA: learn, for each block of a volume, the quantisation table of its 3-D DCT that misleads the network most.
@@ -35,87 +50,76 @@ class VolumetricFrequencyAttack(IterativeAttack):
     ``q <- clip(q + sign(dL/dq), q_min, q_max)`` with ``L = L_seg(M(x'), y) - L_sim(x, x')``. The rounding hardens
     over the steps (softness 0.1 towards 0). Returned is the image of the last step, made before its table update.
 
-    Two recipes differ, and every ingredient can be set by itself:
+    There are two recipes, and every ingredient can also be set by itself:
 
     - ``"upstream"``: the authors' released code, with which the published tables were very probably made. Tables
       start at ``q_max`` with ``q_min=5``; the loss is Dice + cross entropy; and each axial slice of what the network
-      sees (and of the result) is stretched to [0, 1], which does much of the damage where slices have next to no
+      sees (and of the result) is stretched to [0, 1]. That does much of the damage where slices have next to no
       contrast: see the re-scale-only control, and ``rescale_slices=False``.
     - ``"algorithm1"``: the paper's Algorithm 1 to the letter. Tables start at 1 with ``q_min=1``; soft Dice; no
       stretching. From 1 the sign steps nearly cancel, so that it changes next to nothing.
 
     Args:
-        recipe: ``"upstream"`` or ``"algorithm1"``; gives the ingredients left at their default.
-        q_max: upper bound of the tables, 1 = one gray value of 255.
-        q_min: lower bound of the tables, above 0; ``None`` for the recipe's.
-        q_init: where the tables start; ``None`` for the recipe's.
+        recipe: ``"upstream"`` or ``"algorithm1"``; gives the values of parameters left at ``None``.
+        q_max: upper bound of the tables, in intensity levels (0-255 scale).
+        q_min: lower bound of the tables, above 0; ``None`` for that of the recipe.
+        q_init: where the tables start; ``None`` for that of the recipe.
         step_size: change of a table entry per step.
         steps: number of steps.
-        block_size: block side in voxels, an int or one per axis. A window whose side is no multiple of it is filled
-            up with its edge values.
-        similarity: ``"ssim"`` keeps the image's blocks similar (:class:`monai_vafa.losses.BlockSSIMLoss`), ``None`` has
-            no such term.
-        rescale_slices: stretch each axial slice to [0, 1]; ``None`` for the recipe's.
-        kwargs: ``loss`` (``None`` for the recipe's), ``activation``, ``targeted``, ``intensity_range``, ``amp``,
-            ``seed``, ``progress``, see :class:`Attack`.
+        block_size: block side in voxels, an int or one per axis. A window whose side is not a multiple of it is padded
+            with its edge values.
+        similarity: ``"ssim"`` keeps the blocks of the image similar (:class:`monai_vafa.losses.BlockSSIMLoss`);
+            ``None`` has no such term.
+        rescale_slices: stretch each axial slice to [0, 1]; ``None`` for that of the recipe.
+        loss: ``None`` for that of the recipe.
+
+    All others: see :class:`Attack`.
 
     Raises:
-        ValueError: When a parameter is out of range or the recipe unknown.
+        ValueError: If a parameter is out of range or the recipe unknown.
     """
 
     budget = "q_max"
 
-    def __init__(
-        self,
-        *,
-        recipe: str = "upstream",
-        q_max: float = 20.0,
-        q_min: float | None = None,
-        q_init: float | None = None,
-        step_size: float = 1.0,
-        steps: int = 20,
-        block_size: int | Sequence[int] = 32,
-        similarity: str | None = "ssim",
-        rescale_slices: bool | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if recipe not in _RECIPES:
-            raise ValueError(f"recipe={recipe!r} must be one of {sorted(_RECIPES)}.")
-        ingredients = _RECIPES[recipe]
-        self.recipe = recipe
-        super().__init__(steps=steps, **kwargs)
-        q_min = ingredients["q_min"] if q_min is None else q_min
-        q_init = ingredients["q_init"] if q_init is None else q_init
-        q_init = q_max if q_init is None else q_init
-        if not 0 < q_min <= q_max:
+    recipe: Literal["upstream", "algorithm1"] = "upstream"
+    q_max: float = 20.0
+    q_min: float | None = None
+    q_init: float | None = None
+    step_size: float = 1.0
+    block_size: int | Sequence[int] = 32
+    similarity: Literal["ssim"] | None = "ssim"
+    rescale_slices: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("recipe", self.recipe, _RECIPES)
+        super().__post_init__()
+        recipe = _RECIPES[self.recipe]
+        self.q_max = float(self.q_max)
+        self.q_min = float(recipe.q_min if self.q_min is None else self.q_min)
+        if not 0 < self.q_min <= self.q_max:
             raise ValueError(
-                f"q_min={q_min} and q_max={q_max} must satisfy 0 < q_min <= q_max; recipe {recipe!r} has "
-                f"q_min={ingredients['q_min']:g} unless told otherwise."
+                f"q_min={self.q_min:g} and q_max={self.q_max:g} must satisfy 0 < q_min <= q_max; recipe "
+                f"{self.recipe!r} has q_min={recipe.q_min:g} by default."
             )
-        if not q_min <= q_init <= q_max:
-            raise ValueError(f"q_init={q_init} must be between q_min={q_min} and q_max={q_max}.")
-        if step_size <= 0:
-            raise ValueError(f"step_size={step_size} must be above 0.")
-        if similarity not in ("ssim", None):
-            raise ValueError(f"similarity={similarity!r} must be 'ssim' or None.")
-        self.q_max = float(q_max)
-        self.q_min = float(q_min)
-        self.q_init = float(q_init)
-        self.step_size = float(step_size)
-        self.block_size = block_size
-        self.similarity = similarity
-        rescale_slices = ingredients["rescale_slices"] if rescale_slices is None else rescale_slices
-        self.rescale_slices = check_flag("rescale_slices", rescale_slices)
+        q_init = recipe.q_init if self.q_init is None else self.q_init
+        self.q_init = self.q_max if q_init is None else float(q_init)
+        if not self.q_min <= self.q_init <= self.q_max:
+            raise ValueError(f"q_init={self.q_init:g} must be between q_min={self.q_min:g} and q_max={self.q_max:g}.")
+        self.step_size = check_positive("step_size", self.step_size)
+        check_choice("similarity", self.similarity, ("ssim", None))
+        if self.rescale_slices is None:
+            self.rescale_slices = recipe.rescale_slices
+        check_flag("rescale_slices", self.rescale_slices)
 
     def check_image(self, shape: Sequence[int]) -> None:
         """
-        Refuse images (or windows) that are not 3-D or smaller than a block.
+        Check that images (or windows) are 3-D and at least as large as a block.
 
         Args:
             shape: ``(B, C, H, W, D)``.
 
         Raises:
-            ValueError: When the shape does not fit; names the block.
+            ValueError: If the shape does not fit; names the block.
         """
         if len(shape) != 5:
             raise ValueError(
@@ -138,8 +142,8 @@ class VolumetricFrequencyAttack(IterativeAttack):
         stretched = ", then every axial slice stretched to the full range" if self.rescale_slices else ""
         return f"{super().threat_model}; may change: {bound}{stretched}; no bound on L-inf"
 
-    def _default_loss(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        return _RECIPES[self.recipe]["loss"]()
+    def _default_loss(self) -> LossFunction:
+        return _RECIPES[self.recipe].loss()
 
     def _sides(self, spatial_dims: int) -> tuple[int, ...]:
         """Sides of the blocks of an image with that many axes."""
@@ -152,32 +156,33 @@ class VolumetricFrequencyAttack(IterativeAttack):
         return perturbation.variable
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class SliceFrequencyAttack(VolumetricFrequencyAttack):
     """
     VAFA-2D: the same with a 2-D DCT on every axial slice by itself (the paper's 2-D baseline, after AdvDrop).
 
     For 3-D networks on volumes, and for 2-D networks on images, which count as one slice. The released 2-D code has
-    no similarity term, so the default here is none.
+    no similarity term, so there is none by default. ``tables`` of the result are ``(B, C, N, *block, 1)``, of 2-D
+    images ``(B, C, N, *block)``.
 
     Args:
         block_size: block side in voxels within a slice, an int or one per in-plane axis.
         similarity: see :class:`VolumetricFrequencyAttack`.
-        kwargs: see :class:`VolumetricFrequencyAttack`. ``tables`` of the result are ``(B, C, N, *block, 1)``,
-            of 2-D images ``(B, C, N, *block)``.
+
+    All others: see :class:`VolumetricFrequencyAttack` and :class:`Attack`.
     """
 
-    def __init__(self, *, block_size: int | Sequence[int] = 32, similarity: str | None = None, **kwargs: Any) -> None:
-        super().__init__(block_size=block_size, similarity=similarity, **kwargs)
+    similarity: Literal["ssim"] | None = None
 
     def check_image(self, shape: Sequence[int]) -> None:
         """
-        Refuse what is neither a volume nor an image, or smaller than a block.
+        Check that volumes or images are at least as large as a block.
 
         Args:
             shape: ``(B, C, H, W, D)`` or ``(B, C, H, W)``.
 
         Raises:
-            ValueError: When the shape does not fit; names the block.
+            ValueError: If the shape does not fit; names the block.
         """
         Attack.check_image(self, shape)
         self._check_blocks(shape[2:])
@@ -195,7 +200,7 @@ class _TablePerturbation(Perturbation):
         sides = attack._sides(clean.ndim - 2)
         self._spectrum = block_spectrum(clean, sides)
         self._similarity = BlockSSIMLoss(sides, reduction="none") if attack.similarity == "ssim" else None
-        self.variable = torch.full_like(self._spectrum, attack.q_init)
+        self.variable = torch.full_like(self._spectrum, cast(float, attack.q_init))
 
     def image(self, step: int) -> torch.Tensor:
         softness = _SOFTNESS_AT_START * (1 - step / self._attack.steps)
@@ -212,3 +217,21 @@ class _TablePerturbation(Perturbation):
 
     def final(self, last: torch.Tensor) -> torch.Tensor:
         return last
+
+
+def stretch_slices(image: torch.Tensor) -> torch.Tensor:
+    """
+    Stretch each axial slice (last axis) to [0, 1] by its own lowest and highest value.
+
+    As in the authors' released code, except that a constant slice, where that code divides 0 by 0, stays as it is.
+
+    Args:
+        image: ``(B, C, H, W, D)``, or ``(B, C, H, W)``, which counts as one slice.
+
+    Returns:
+        same shape, differentiable.
+    """
+    low = image.amin(dim=(2, 3), keepdim=True)
+    width = image.amax(dim=(2, 3), keepdim=True) - low
+    constant = width < _CONSTANT
+    return torch.where(constant, image, (image - low) / torch.where(constant, 1.0, width))

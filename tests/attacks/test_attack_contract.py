@@ -258,7 +258,7 @@ def test_meta_tensors_stay_meta_tensors(make, network, image, label):
         (lambda x, y: (x, y[..., :8]), "label of shape"),
         (lambda x, y: (x, y + 1), "class 3"),
         (lambda x, y: (x, y - 1), "holds -1"),
-        (lambda x, y: (x, y + 0.5), "whole numbers"),
+        (lambda x, y: (x, y + 0.5), "integers"),
         (lambda x, y: (x, y.expand(-1, 2, -1, -1, -1)), "label has 2 channels"),
         (lambda x, y: (x[..., :4], y[..., :4]), "block_size=.8, 8, 8. is larger"),
     ],
@@ -305,7 +305,7 @@ def test_what_is_no_network_is_named(image, label):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"q_max": 4}, "q_min=5.0 and q_max=4"),
+        ({"q_max": 4}, "q_min=5 and q_max=4"),
         ({"q_min": 0}, "q_min=0"),
         ({"q_init": 30}, "q_init=30"),
         ({"step_size": 0}, "step_size=0"),

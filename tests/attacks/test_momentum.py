@@ -75,5 +75,5 @@ def test_without_any_gradient_nothing_moves(image):
 def test_bad_parameters_are_named():
     with pytest.raises(ValueError, match="decay=-1"):
         MomentumIterative(decay=-1)
-    with pytest.raises(TypeError, match="no recipe"):
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
         MomentumIterative(recipe="upstream")

@@ -120,5 +120,5 @@ def test_both_start_like_pgd(network, image, label):
     [(SegPGD, "loss"), (SegPGD, "targeted"), (SegPGD, "recipe"), (CosPGD, "loss"), (CosPGD, "recipe")],
 )
 def test_what_is_part_of_the_attack_is_refused(attack_class, name):
-    with pytest.raises(TypeError, match=f"{attack_class.__name__} takes no {name}"):
+    with pytest.raises(TypeError, match=f"unexpected keyword argument .{name}"):
         attack_class(**{name: True})

@@ -17,7 +17,7 @@ import torch
 from monai.data import load_decathlon_datalist
 from monai.transforms import Compose, LoadImage, Orientation, ScaleIntensityRange, Spacing
 
-from monai_vafa.attacks.perceptual import contrast_mask
+from monai_vafa.attacks.spectrum import contrast_mask
 from monai_vafa.data import demo_cohort
 from monai_vafa.frequency import BAND_WIDTH, idct, in_plane_frequency, merge_blocks, split_blocks
 from monai_vafa.metrics import LPIPSMetric

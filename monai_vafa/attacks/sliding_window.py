@@ -13,28 +13,28 @@ from monai.utils import convert_to_dst_type, convert_to_tensor, fall_back_tuple
 from tqdm.auto import tqdm
 
 from .base import Attack
-from .inputs import check_image_values
+from .checks import check_image_values
 
 __all__ = ["SlidingWindowAttack"]
 
 
 class SlidingWindowAttack:
     """
-    Runs an attack on each window of a volume and puts the adversarial windows together.
+    Run an attack on each window of a volume and put the adversarial windows together.
 
-    In the shape of :class:`monai.inferers.SlidingWindowInferer`. By default the windows are those of the authors'
+    The counterpart of :class:`monai.inferers.SlidingWindowInferer`. By default the windows are those of the authors'
     code: side by side, the last one along an axis flush with the border; where windows overlap, the later one
-    counts. A volume smaller than the window is padded as MONAI's inferer pads it, and cropped again. Beside the
-    volume and its result, memory holds one batch of windows.
+    counts. A volume smaller than the window is padded as by MONAI's inferer, and cropped again. Besides the volume and
+    its result, memory holds one batch of windows.
 
     Args:
         roi_size: window size in voxels, an int or one per axis; non-positive entries take the volume's side.
         sw_batch_size: number of windows attacked at a time.
-        overlap: share of a window that the next one covers again, in [0, 1).
+        overlap: overlap of neighbouring windows, as a share of their side, in [0, 1).
         progress: show a progress bar over the windows.
 
     Raises:
-        ValueError: When ``sw_batch_size`` or ``overlap`` is out of range.
+        ValueError: If ``sw_batch_size`` or ``overlap`` is out of range.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class SlidingWindowAttack:
             network: see :meth:`Attack.run`.
             image: ``(B, C, *spatial)``, any spatial size.
             label: ``(B, 1 or classes, *spatial)`` or ``None``, see :meth:`Attack.run`.
-            activation: stands in for the attack's own, for callers that know the network.
+            activation: replaces the attack's own, for callers that know the network.
 
         Returns:
             adversarial volumes, like ``image`` in shape, type and units.
 
         Raises:
-            ValueError: When image, label, window and attack don't fit together.
+            ValueError: If image, label, window and attack do not fit together.
         """
         volume: torch.Tensor = convert_to_tensor(image, track_meta=False)
         roi_size = fall_back_tuple(self.roi_size, volume.shape[2:])

@@ -1,20 +1,24 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The loop of every attack that follows the gradient step by step."""
+"""The loop of every attack that follows the gradient step by step, and what moves in attacks on the voxels."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from tqdm.auto import trange
 
 from .base import Attack, AttackResult
-from .objective import Objective
+from .checks import check_count
+from .objective import LossFunction, Objective
 
-__all__ = ["IterativeAttack", "Perturbation", "where_active"]
+__all__ = ["LEVELS", "IterativeAttack", "LinfPerturbation", "Perturbation", "linf_bound", "where_active"]
+
+LEVELS = 255.0
+"""Budgets count intensity levels on the 0-255 scale; this is the width of the intensity range in these."""
 
 
 class Perturbation(ABC):
@@ -32,7 +36,7 @@ class Perturbation(ABC):
         """Adversarial image in [0, 1] (it may overshoot) made from ``variable``, differentiable, at a step."""
 
     def dissimilarity(self, image: torch.Tensor) -> torch.Tensor | float:
-        """How visible an adversarial image is, ``(B,)``; taken off the objective."""
+        """How visible an adversarial image is, ``(B,)``; subtracted from the objective."""
         return 0.0
 
     @abstractmethod
@@ -41,56 +45,43 @@ class Perturbation(ABC):
         Move ``variable`` up the gradient.
 
         Args:
-            gradient: of the gain to ``variable``.
+            gradient: of the gain with respect to ``variable``.
             gain: the objective at ``variable``, ``(B,)``.
             active: the volumes to move, ``(B,)`` bool.
         """
 
     @abstractmethod
     def final(self, last: torch.Tensor) -> torch.Tensor:
-        """The image that the attack returns once its steps are used up; ``last`` is that of the last step."""
+        """The image that the attack returns after its last step; ``last`` is that of the last step."""
 
 
-def where_active(active: torch.Tensor, moved: torch.Tensor, still: torch.Tensor) -> torch.Tensor:
-    """
-    Take ``moved`` for the volumes that are active, ``still`` for the others.
-
-    Args:
-        active: ``(B,)`` bool.
-        moved: batch first.
-        still: same shape.
-    """
-    return torch.where(active.reshape(-1, *[1] * (moved.ndim - 1)), moved, still)
-
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class IterativeAttack(Attack):
     """
     Attacks that repeat: make the image, ask the network, follow the gradient.
 
-    Subclasses say what moves (:meth:`_perturbation`). A volume whose every voxel is wrong (targeted: as wanted)
-    is done and stays as it is.
+    Subclasses say what moves (:meth:`_perturbation`). A volume with every voxel wrong (targeted: as wanted) is done
+    and stays as it is.
 
     Args:
-        steps: number of gradient steps, 1 or more.
-        kwargs: see :class:`Attack`.
+        steps: number of gradient steps, at least 1.
 
-    Raises:
-        ValueError: When ``steps`` is below 1.
+    All others: see :class:`Attack`.
     """
 
-    def __init__(self, *, steps: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if int(steps) != steps or steps < 1:
-            raise ValueError(f"steps={steps} must be a whole number, 1 or more.")
-        self.steps = int(steps)
+    steps: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.steps = check_count("steps", self.steps)
 
     @abstractmethod
     def _perturbation(self, image: torch.Tensor) -> Perturbation:
         """Start of a run on a clean image ``(B, C, *spatial)`` in [0, 1]."""
 
-    def _loss_at(self, step: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    def _loss_at(self, step: int) -> LossFunction:
         """Loss of a step, counted from 0."""
-        return self.loss
+        return cast(LossFunction, self.loss)
 
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         return self._climb(objective, image, self._perturbation(image), self.steps)
@@ -108,7 +99,7 @@ class IterativeAttack(Attack):
             gain = gain - perturbation.dissimilarity(candidate)
             scale = objective.gradient_scale
             (gradient,) = torch.autograd.grad((gain * scale).sum(), variable)
-            # float16 may overflow somewhere; such an entry says nothing of its direction and stays where it is.
+            # float16 may overflow somewhere; such an entry has no known direction and stays where it is.
             gradient = gradient.nan_to_num(nan=0.0)
             perturbation.variable = variable.detach()
             with torch.no_grad():
@@ -127,3 +118,59 @@ class IterativeAttack(Attack):
     def _tables(self, perturbation: Perturbation) -> torch.Tensor | None:
         """Quantisation tables to report, where the attack has any."""
         return None
+
+
+class LinfPerturbation(Perturbation):
+    """
+    The adversarial image itself, kept within ``eps`` of the clean one and within [0, 1].
+
+    Args:
+        clean: ``(B, C, *spatial)`` in [0, 1].
+        eps: radius of the ball in intensity levels (0-255 scale).
+        step_size: step in intensity levels (0-255 scale).
+    """
+
+    def __init__(self, clean: torch.Tensor, *, eps: float, step_size: float) -> None:
+        self.variable = clean.clone()
+        self._clean = clean
+        self._eps = eps / LEVELS
+        self._step_size: float | torch.Tensor = step_size / LEVELS
+
+    def start_anywhere(self) -> None:
+        """Move to a uniformly random point of the ball."""
+        noise = torch.empty_like(self._clean).uniform_(-self._eps, self._eps)
+        self.variable = (self._clean + noise).clamp(0, 1)
+
+    def image(self, step: int) -> torch.Tensor:
+        return self.variable
+
+    def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
+        moved = self.variable + self._step_size * self.direction(gradient).sign()
+        self.variable = where_active(active, self._project(moved), self.variable)
+
+    def direction(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The direction whose sign is followed."""
+        return gradient
+
+    def final(self, last: torch.Tensor) -> torch.Tensor:
+        return self.variable
+
+    def _project(self, image: torch.Tensor) -> torch.Tensor:
+        return (self._clean + (image - self._clean).clamp(-self._eps, self._eps)).clamp(0, 1)
+
+
+def linf_bound(eps: float) -> str:
+    """What a ball of radius ``eps`` allows, in the words of a threat model."""
+    return f"may change: each voxel by at most {eps:g} of 255"
+
+
+def where_active(active: torch.Tensor, moved: torch.Tensor, still: torch.Tensor) -> torch.Tensor:
+    """
+    Take ``moved`` for the volumes that are active, ``still`` for the others.
+
+    Args:
+        active: ``(B,)`` bool.
+        moved: batch first.
+        still: same shape.
+    """
+    return torch.where(active.reshape(-1, *[1] * (moved.ndim - 1)), moved, still)

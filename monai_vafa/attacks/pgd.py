@@ -1,0 +1,238 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Sign-gradient attacks on the voxels, within an L-inf ball: FGSM, BIM, PGD, MI-FGSM, SegPGD, CosPGD."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from monai_vafa.losses import CosPGDLoss, SegPGDLoss
+
+from .base import AttackResult
+from .checks import check_choice, check_count, check_eps, check_flag, check_positive
+from .gradient import LEVELS, IterativeAttack, LinfPerturbation, Perturbation, linf_bound, where_active
+from .objective import LossFunction, Objective
+
+__all__ = [
+    "RECIPES",
+    "BasicIterative",
+    "CosPGD",
+    "FastGradientSign",
+    "MomentumIterative",
+    "ProjectedGradientDescent",
+    "SegPGD",
+]
+
+Recipe = Literal["tuned", "upstream"]
+RECIPES = ("tuned", "upstream")
+# The released code steps by 0.01 of [0, 1], whatever eps is.
+_UPSTREAM_STEP = 0.01 * LEVELS
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BasicIterative(IterativeAttack):
+    """
+    BIM: sign steps, projected to the ball after each (Kurakin, Goodfellow, Bengio, arXiv 1607.02533).
+
+    Args:
+        recipe: ``"tuned"``, or ``"upstream"`` for the authors' released code of VAFA.
+        eps: largest change of a voxel, in intensity levels (0-255 scale).
+        step_size: change of a voxel per step, in intensity levels. ``None``: ``eps / 4``, in recipe ``"upstream"``
+            2.55 (0.01 of [0, 1]) whatever ``eps``.
+        steps: number of steps.
+
+    All others: see :class:`Attack`.
+    """
+
+    budget = "eps"
+
+    recipe: Recipe = "tuned"
+    eps: float = 4.0
+    step_size: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("recipe", self.recipe, RECIPES)
+        self.eps = check_eps(self.eps)
+        step_size = self._own_step_size() if self.step_size is None else self.step_size
+        self.step_size = check_positive("step_size", step_size)
+
+    @property
+    def threat_model(self) -> str:
+        return f"{super().threat_model}; {linf_bound(self.eps)}"
+
+    def _own_step_size(self) -> float:
+        return _UPSTREAM_STEP if self.recipe == "upstream" else self.eps / 4
+
+    def _perturbation(self, image: torch.Tensor) -> Perturbation:
+        return LinfPerturbation(image, eps=self.eps, step_size=cast(float, self.step_size))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class FastGradientSign(BasicIterative):
+    """
+    FGSM: one step of ``eps`` (Goodfellow, Shlens, Szegedy, arXiv 1412.6572); both recipes are the same.
+
+    Args:
+        recipe: ``"tuned"`` or ``"upstream"``.
+        eps: largest change of a voxel, in intensity levels (0-255 scale).
+
+    All others: see :class:`Attack`.
+    """
+
+    steps: int = field(default=1, init=False)
+    step_size: float | None = field(default=None, init=False)
+
+    def _own_step_size(self) -> float:
+        return self.eps
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ProjectedGradientDescent(BasicIterative):
+    """
+    PGD: BIM from random starts within the ball (Madry et al., arXiv 1706.06083).
+
+    Args:
+        recipe: ``"tuned"`` steps by ``eps / 4`` and keeps, for each volume, the better of two starts;
+            ``"upstream"`` steps by 2.55 from one start.
+        random_start: start anywhere in the ball; ``False`` starts at the clean image (and is BIM).
+        restarts: number of starts; the one with the highest final loss counts. ``None``: that of the recipe.
+
+    All others: see :class:`BasicIterative` and :class:`Attack`.
+
+    Raises:
+        ValueError: If a parameter is out of range, or several starts would all be the clean image.
+    """
+
+    random_start: bool = True
+    restarts: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag("random_start", self.random_start)
+        if self.restarts is None:
+            self.restarts = 2 if self.recipe == "tuned" and self.random_start else 1
+        self.restarts = check_count("restarts", self.restarts)
+        if self.restarts > 1 and not self.random_start:
+            raise ValueError(f"restarts={self.restarts} needs random_start=True: all would start at the clean image.")
+
+    def _perturbation(self, image: torch.Tensor) -> Perturbation:
+        perturbation = LinfPerturbation(image, eps=self.eps, step_size=cast(float, self.step_size))
+        if self.random_start:
+            perturbation.start_anywhere()
+        return perturbation
+
+    def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
+        result = super()._generate(objective, image)
+        if self.restarts == 1:
+            return result
+        best = self._final_gain(objective, result)
+        for _ in range(1, cast(int, self.restarts)):
+            other = super()._generate(objective, image)
+            gain = self._final_gain(objective, other)
+            result = _better(gain > best, other, result)
+            best = torch.maximum(gain, best)
+        return result
+
+    def _final_gain(self, objective: Objective, result: AttackResult) -> torch.Tensor:
+        with torch.no_grad():
+            return objective(result.adversarial)[0]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MomentumIterative(BasicIterative):
+    """
+    MI-FGSM: the sign of an accumulated gradient (Dong et al., "Boosting Adversarial Attacks with Momentum", CVPR 2018).
+
+    ``g <- decay g + gradient / ||gradient||_1``; ``x <- project(x + step_size sign(g))``. The authors of VAFA have no
+    such attack, so there is no ``recipe``.
+
+    Args:
+        decay: mu in the paper, at least 0.
+        step_size: in intensity levels (0-255 scale); ``None`` for ``eps / steps``, as in the paper.
+
+    All others: see :class:`BasicIterative` and :class:`Attack`.
+    """
+
+    recipe: Recipe = field(default="tuned", init=False)
+    decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.decay < 0:
+            raise ValueError(f"decay={self.decay} must be at least 0.")
+        self.decay = float(self.decay)
+
+    def _own_step_size(self) -> float:
+        return self.eps / self.steps
+
+    def _perturbation(self, image: torch.Tensor) -> Perturbation:
+        return _MomentumPerturbation(image, eps=self.eps, step_size=cast(float, self.step_size), decay=self.decay)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SegPGD(ProjectedGradientDescent):
+    """
+    SegPGD: first turn the voxels that are still right, then also push the wrong ones (Gu et al., ECCV 2022).
+
+    Step ``t`` of ``T``, counted from 0, weights the cross entropy of wrong voxels by ``lambda_t = t / 2T`` and that
+    of correct ones by ``1 - lambda_t`` (arXiv 2207.12391, Algorithm 1). The better of several starts is the one with
+    the higher cross entropy, with both weighted alike. The paper has no targeted form.
+
+    All parameters but ``loss``, ``targeted`` and ``recipe``: see :class:`ProjectedGradientDescent` and
+    :class:`Attack`.
+    """
+
+    loss: LossFunction | None = field(default=None, init=False)
+    targeted: bool = field(default=False, init=False)
+    recipe: Recipe = field(default="tuned", init=False)
+
+    def _default_loss(self) -> LossFunction:
+        return SegPGDLoss()
+
+    def _loss_at(self, step: int) -> LossFunction:
+        return SegPGDLoss(step / (2 * self.steps))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class CosPGD(ProjectedGradientDescent):
+    """
+    CosPGD: cross entropy weighted by how well each voxel's probabilities agree with its label (arXiv 2302.02213).
+
+    If targeted, the weight is one minus that agreement with the wanted label.
+
+    All parameters but ``loss`` and ``recipe``: see :class:`ProjectedGradientDescent` and :class:`Attack`.
+    """
+
+    loss: LossFunction | None = field(default=None, init=False)
+    recipe: Recipe = field(default="tuned", init=False)
+
+    def _default_loss(self) -> LossFunction:
+        return CosPGDLoss(self.targeted)
+
+
+class _MomentumPerturbation(LinfPerturbation):
+    def __init__(self, clean: torch.Tensor, *, eps: float, step_size: float, decay: float) -> None:
+        super().__init__(clean, eps=eps, step_size=step_size)
+        self._decay = decay
+        self._momentum = torch.zeros_like(clean)
+
+    def direction(self, gradient: torch.Tensor) -> torch.Tensor:
+        norm = gradient.abs().flatten(1).sum(1).reshape(-1, *[1] * (gradient.ndim - 1))
+        # A zero gradient has no direction to add.
+        self._momentum = self._decay * self._momentum + gradient / torch.where(norm > 0, norm, 1.0)
+        return self._momentum
+
+
+def _better(chosen: torch.Tensor, new: AttackResult, old: AttackResult) -> AttackResult:
+    """The new result for the chosen volumes, the old one for the others; the shorter trace ends in NaN."""
+    traces = pad_sequence([cast(torch.Tensor, r.losses) for r in (new, old)], batch_first=True, padding_value=torch.nan)
+    return AttackResult(
+        where_active(chosen, new.adversarial, old.adversarial),
+        losses=torch.where(chosen, traces[0], traces[1]),
+        steps=torch.where(chosen, cast(torch.Tensor, new.steps), cast(torch.Tensor, old.steps)),
+    )
