@@ -1,22 +1,23 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a MONAI engine is about to do with its batch, for attacks on it."""
+"""The batch that a MONAI engine is about to process, and how to attack it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.utils import convert_to_tensor
+from monai.inferers import SlidingWindowInferer
+from monai.utils import convert_to_dst_type, convert_to_tensor
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from monai_vafa.attacks import Attack
+from monai_vafa.attacks import Attack, SlidingWindowAttack
 
-__all__ = ["PreparedBatch", "attack_of_iteration", "check_attack", "inner_network", "same_image"]
+__all__ = ["PreparedBatch", "attack_of_iteration", "check_attack", "inner_network", "replace_image", "same_image"]
 
 
 def check_attack(attack: Attack) -> Attack:
@@ -24,31 +25,24 @@ def check_attack(attack: Attack) -> Attack:
     Refuse what can't attack the batches of an engine.
 
     Args:
-        attack: any attack that leads away from the label.
+        attack: any untargeted attack.
 
     Raises:
-        TypeError: When it is no attack.
-        ValueError: When it is targeted: a batch has the label of its image and no target.
+        TypeError: If it is not an attack.
+        ValueError: If it is targeted: a batch has the label of its image, and no target.
     """
     if not isinstance(attack, Attack):
         raise TypeError(f"attack must be one of monai_vafa.attacks, got {type(attack).__name__}.")
     if attack.targeted:
         raise ValueError(
-            "attack is targeted, but a batch only has the label of its image, towards which it would lead: "
-            "give an attack with targeted=False."
+            "attack is targeted, but the only label of a batch is that of its image: give an attack with "
+            "targeted=False."
         )
     return attack
 
 
 def attack_of_iteration(attack: Attack, engine: SupervisedTrainer | SupervisedEvaluator) -> Attack:
-    """
-    The attack as it is in this iteration: in a training its seed moves on, so that the network does not learn one
-    noise by heart; in an evaluation it stays.
-
-    Args:
-        attack: the handler's attack; left as it is.
-        engine: the engine, at ``ITERATION_STARTED``.
-    """
+    """The attack with the seed of this iteration: it changes in a training, so that no network learns one noise."""
     if not isinstance(engine, SupervisedTrainer):
         return attack
     attack = copy.copy(attack)
@@ -57,30 +51,19 @@ def attack_of_iteration(attack: Attack, engine: SupervisedTrainer | SupervisedEv
 
 
 def inner_network(network: torch.nn.Module) -> torch.nn.Module:
-    """
-    The network within MONAI's or PyTorch's wrappers (``torch.compile`` around a parallel one, or only parallel).
-
-    Args:
-        network: an engine's network.
-    """
-    compiled = getattr(network, "_orig_mod", network)
-    return compiled.module if isinstance(compiled, DataParallel | DistributedDataParallel) else network
+    """The network without wrappers: ``torch.compile`` around a parallel one, or only one of the two."""
+    network = getattr(network, "_orig_mod", network)
+    return network.module if isinstance(network, DataParallel | DistributedDataParallel) else network
 
 
 def same_image(image: torch.Tensor, other: torch.Tensor) -> bool:
-    """
-    Whether two images hold the same values, be they on other devices, of other dtypes, with meta data or without.
-
-    Args:
-        image: any tensor.
-        other: any tensor; the first one is converted to its device and dtype.
-    """
+    """Whether two images have the same values, also on different devices, with different dtypes or metadata."""
     plain: torch.Tensor = convert_to_tensor(image, track_meta=False)
     return torch.equal(plain.to(other.device, other.dtype), convert_to_tensor(other, track_meta=False))
 
 
 class _WithInputs(torch.nn.Module):
-    """A network as a function of the image alone; its further inputs stay what they are."""
+    """A network as a function of the image alone, with its other inputs fixed."""
 
     def __init__(self, network: torch.nn.Module, args: tuple, kwargs: Mapping[str, Any]) -> None:
         super().__init__()
@@ -111,12 +94,7 @@ class PreparedBatch:
 
     @classmethod
     def of(cls, engine: SupervisedTrainer | SupervisedEvaluator) -> PreparedBatch:
-        """
-        Ask the engine, as its iteration will a moment later.
-
-        Args:
-            engine: the engine, at ``ITERATION_STARTED``.
-        """
+        """Prepare the batch of an engine at ``ITERATION_STARTED``, as its iteration will a moment later."""
         prepared = engine.prepare_batch(
             engine.state.batch, engine.state.device, engine.non_blocking, **engine.to_kwargs
         )
@@ -124,11 +102,40 @@ class PreparedBatch:
         return cls(image, label, args, kwargs)
 
     def network(self, engine: SupervisedTrainer | SupervisedEvaluator) -> torch.nn.Module:
-        """
-        The engine's network to attack: without parallel wrappers, and with the batch's further inputs.
-
-        Args:
-            engine: the engine that prepared the batch.
-        """
+        """The engine's network to attack: without wrappers, and with the further inputs of the batch."""
         inner = inner_network(engine.network)
         return _WithInputs(inner, self.args, self.kwargs) if self.args or self.kwargs else inner
+
+
+def replace_image(engine: SupervisedTrainer | SupervisedEvaluator, attack: Attack, image_key: Hashable) -> None:
+    """
+    Give an engine at ``ITERATION_STARTED`` a new batch with the adversarial image.
+
+    Args:
+        engine: a trainer or evaluator. The old batch is left as it is, since data loaders may give it out again.
+        attack: run window by window if the engine has a :class:`monai.inferers.SlidingWindowInferer`.
+        image_key: key or index of the image in the batch.
+
+    Raises:
+        ValueError: If ``image_key`` is not where the engine finds its image.
+    """
+    batch: Any = dict(engine.state.batch) if isinstance(engine.state.batch, Mapping) else list(engine.state.batch)
+    prepared = PreparedBatch.of(engine)
+    try:
+        image = batch[image_key]
+    except (KeyError, TypeError, IndexError):
+        image = None
+    if image is None or not same_image(image, prepared.image):
+        found = sorted(map(str, batch)) if isinstance(batch, dict) else f"a list of {len(batch)}"
+        raise ValueError(
+            f"image_key={image_key!r} must be where prepare_batch finds the engine's image, unchanged; the batch has "
+            f"{found}."
+        )
+    network, attack = prepared.network(engine), attack_of_iteration(attack, engine)
+    if isinstance(engine.inferer, SlidingWindowInferer):
+        windows = SlidingWindowAttack(engine.inferer.roi_size, engine.inferer.sw_batch_size)
+        adversarial = windows(attack, network, prepared.image, prepared.label)
+    else:
+        adversarial = attack(network, prepared.image, prepared.label)
+    batch[image_key] = convert_to_dst_type(adversarial, image, dtype=adversarial.dtype)[0]
+    engine.state.batch = batch

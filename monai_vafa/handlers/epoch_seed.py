@@ -18,46 +18,46 @@ __all__ = ["EpochSeedHandler"]
 
 class EpochSeedHandler:
     """
-    Seed everything that is random at the start of each epoch, so that a resumed training goes on as an unbroken one.
+    Seed everything random at the start of each epoch, so that a resumed training continues like an uninterrupted one.
 
-    A checkpoint of network, optimiser, schedule and trainer says nothing of the order of the data, of random
-    transforms, dropout or the workers' seeds. With this handler they follow from the seed, the epoch and the rank
-    alone: a training that was killed and starts again from the checkpoint of an epoch's end repeats what the unbroken
-    one did from there on. The data loader is walked over from its beginning in each epoch.
+    A checkpoint of network, optimizer, schedule and trainer does not cover the order of the data, random transforms,
+    dropout, or the seeds of workers. With this handler they depend on the seed, the epoch and the rank alone: a
+    training that was killed and resumes from a checkpoint at the end of an epoch repeats what it would have done. Each
+    epoch starts at the beginning of the data loader. Attaching the handler twice has no effect.
 
     Args:
         seed: seed of the training, 0 or more.
 
     Raises:
-        ValueError: When ``seed`` is no whole number, 0 or more.
+        ValueError: If ``seed`` is not an integer, or below 0.
     """
 
     def __init__(self, seed: int = 0) -> None:
         if int(seed) != seed or seed < 0:
-            raise ValueError(f"seed={seed} must be a whole number, 0 or more.")
+            raise ValueError(f"seed={seed} must be an integer, 0 or more.")
         self.seed = int(seed)
 
     def attach(self, engine: Engine) -> None:
         """
-        Seed every epoch of an engine from now on. Attaching it twice is the same as once.
+        Seed every epoch of an engine from now on.
 
         Args:
-            engine: a trainer with a data loader that can be walked over again.
+            engine: a trainer with a data loader that can be iterated over repeatedly.
         """
         if not engine.has_event_handler(self, Events.EPOCH_STARTED):
             engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
         """
-        Seed the epoch that begins.
+        Seed the epoch of an engine at ``EPOCH_STARTED``.
 
         Args:
-            engine: the engine, at ``EPOCH_STARTED``.
+            engine: the engine.
         """
         entropy = (self.seed, engine.state.epoch, idist.get_rank())
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         manual_seed(seed)
-        # Without workers, random transforms live in this process and keep generators of their own.
+        # Without workers, random transforms live in this process and have generators of their own.
         loader = cast(DataLoader, engine.state.dataloader)
         set_rnd(getattr(loader, "dataset", None), seed=seed)
         engine.set_data(loader)

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How far a whole training is, and the time it still takes."""
+"""The progress of a whole training."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class TrainingProgress:
     """
     One progress bar over all iterations of a training, with the time left, on the first rank.
 
-    Ignite's ``ProgressBar`` starts anew in each epoch; this one knows the end of the training, and where a resumed one
-    begins.
+    Ignite's ``ProgressBar`` starts anew in each epoch; this one knows where the training ends, and where a resumed one
+    starts. Attaching it twice has no effect.
 
     Args:
         desc: text before the bar.
@@ -33,7 +33,9 @@ class TrainingProgress:
         Args:
             engine: any trainer that knows the length of its epochs.
         """
-        # Not at STARTED, where a checkpoint may still be loading.
+        if engine.has_event_handler(self._open):
+            return
+        # Not at STARTED, when a checkpoint may still be loading.
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._update)
         engine.add_event_handler(Events.COMPLETED, self._close)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from monai_vafa.attacks import Attack, VolumetricFrequencyAttack
 from monai_vafa.losses import FrequencyConsistencyLoss
 from monai_vafa.outputs import as_logits
 
-from .batch import PreparedBatch, attack_of_iteration, check_attack, inner_network, same_image
+from .batch import PreparedBatch, attack_of_iteration, check_attack, inner_network, replace_image, same_image
 
 __all__ = ["VAFTHandler", "vaft_losses"]
 
@@ -32,8 +32,8 @@ def vaft_losses(output: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> dict
         output: ``engine.state.output`` of a trainer, decollated or not.
 
     Returns:
-        ``loss`` (what was trained with), ``loss_clean`` and, where the batch was attacked, ``loss_adversarial`` and
-        ``loss_frequency``, each before its weight.
+        ``loss`` (the one that is minimized) and those of ``loss_clean``, ``loss_adversarial`` and ``loss_frequency``
+        that were computed, each before its weight.
     """
     values = output if isinstance(output, Mapping) else output[0]
     return {str(key): values[key] for key in _LOSSES if key in values}
@@ -45,25 +45,25 @@ class VAFTHandler:
 
     Hanif et al., "Frequency Domain Adversarial Training for Robust Volumetric Medical Segmentation", MICCAI 2023,
     Eq. 3-4: ``L = L_seg(M(X), Y) + L_seg(M(X'), Y) + L_fr(M(X'), M(X))``. As in the authors' released code, ``X'`` is
-    made in eval mode before the clean forward pass, and the network then sees clean and adversarial batch one after
-    the other in training mode, so batch norm counts both.
+    made in eval mode before the clean forward pass, and the network then sees the clean and the adversarial batch one
+    after the other in training mode, so batch norm counts both.
 
-    The trainer stays as it is: its loss is the first term, and the others join it at ``LOSS_COMPLETED``, which MONAI
-    fires before the backward pass and within autocast, so mixed precision, gradient accumulation and all other
-    handlers go on as before. ``engine.state.output`` holds the sum as ``loss``, and the terms before their weights as
-    ``loss_clean``, ``loss_adversarial`` and ``loss_frequency``; a term that was not computed is left out (see
+    The trainer stays as it is. Its loss is the first term, and the others are added at ``LOSS_COMPLETED``, which MONAI
+    fires before the backward pass and within autocast, so mixed precision, gradient accumulation and other handlers
+    work as before. ``engine.state.output`` holds the sum as ``loss``, and the terms before their weights as
+    ``loss_clean``, ``loss_adversarial`` and ``loss_frequency``; terms that are not computed are left out (see
     :func:`vaft_losses`). Networks with deep supervision may return lists: the losses of the trainer take them as they
-    are, the frequency loss takes their full resolution.
+    are, the frequency loss takes their full resolution. If only the second term has a weight, this is plain
+    adversarial training: the trainer's own pass takes ``X'``, and there is no other.
 
     Under ``DistributedDataParallel`` the adversarial batch goes through the inner network: the wrapper would overwrite
-    the buffers that the clean pass still needs, while gradients are reduced where they gather, whichever pass they
-    come from. Attach the handler on every rank: zoo configs for several GPUs drop some of ``train#handlers`` on
-    ranks above 0, so there attach it in ``initialize``, as in ``"$@vaft.attach(@train#trainer)"``. Attaching it twice
-    is the same as once.
+    the buffers that the clean pass still needs. Gradients of both passes are reduced all the same. Attach the handler
+    on every rank: multi-GPU configs of the zoo drop some of ``train#handlers`` on ranks above 0, so attach it in
+    ``initialize`` there, as in ``"$@vaft.attach(@train#trainer)"``. Attaching it twice has no effect.
 
     Args:
-        attack: makes ``X'``, not targeted; ``None`` for VAFA with its defaults (``upstream``). Its ``intensity_range``
-            must hold what random transforms make of the images, or be ``None``. Its seed moves on with the
+        attack: makes ``X'``, untargeted; ``None`` for VAFA with its defaults (``upstream``). Its ``intensity_range``
+            must include what random transforms make of the images, or be ``None``. Its seed changes with the
             iterations.
         adversarial_loss: ``loss(prediction, label)`` of the second term; ``None`` for the trainer's own.
         frequency_loss: ``loss(adversarial_logits, clean_logits)`` of the third term; ``None`` for none ("VAFA without
@@ -71,12 +71,13 @@ class VAFTHandler:
         clean_weight: weight of the trainer's own loss in iterations that attack; 0 trains on ``X'`` alone.
         adversarial_weight: weight of the second term; 0 leaves it out.
         frequency_weight: weight of the third term; 0 leaves it out.
-        every: attack every so many iterations; the others are the trainer's own.
-        warmup_epochs: epochs at the start without attack.
+        every: interval between iterations that attack; the others are the trainer's own.
+        warmup_epochs: number of epochs at the start without attack.
+        image_key: key or index of the image in the batch, where plain adversarial training replaces it.
 
     Raises:
-        TypeError: When ``attack`` is none.
-        ValueError: When ``attack`` is targeted, a weight is below 0, the weights leave out the label or ``X'``, or
+        TypeError: If ``attack`` is not an attack.
+        ValueError: If ``attack`` is targeted, a weight is below 0, the weights leave out the label or ``X'``, or
             ``every`` or ``warmup_epochs`` is out of range.
     """
 
@@ -91,6 +92,7 @@ class VAFTHandler:
         frequency_weight: float = 1.0,
         every: int = 1,
         warmup_epochs: int = 0,
+        image_key: Hashable = "image",
     ) -> None:
         weights = {"clean": clean_weight, "adversarial": adversarial_weight, "frequency": frequency_weight}
         for name, weight in weights.items():
@@ -100,16 +102,18 @@ class VAFTHandler:
             raise ValueError("clean_weight and adversarial_weight are both 0: no loss would look at the label.")
         frequency_loss = frequency_loss if frequency_weight > 0 else None
         if adversarial_weight == 0 and frequency_loss is None:
-            raise ValueError("adversarial_weight is 0 and there is no frequency loss: the attack would be for nothing.")
+            raise ValueError("adversarial_weight is 0 and there is no frequency loss: the attack would have no effect.")
         for name, value, lowest in (("every", every, 1), ("warmup_epochs", warmup_epochs, 0)):
             if int(value) != value or value < lowest:
-                raise ValueError(f"{name}={value} must be a whole number, {lowest} or more.")
+                raise ValueError(f"{name}={value} must be an integer, {lowest} or more.")
         self.attack = check_attack(VolumetricFrequencyAttack() if attack is None else attack)
         self.adversarial_loss = adversarial_loss
         self.frequency_loss = frequency_loss
         self.weights = weights
         self.every = int(every)
         self.warmup_epochs = int(warmup_epochs)
+        self.image_key = image_key
+        self._plain = clean_weight == 0 and frequency_loss is None and adversarial_loss is None
         self._attacked: tuple[PreparedBatch, torch.Tensor] | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -120,7 +124,7 @@ class VAFTHandler:
             engine: MONAI's ``SupervisedTrainer``.
 
         Raises:
-            TypeError: When it is another engine.
+            TypeError: If it is another engine.
         """
         if not isinstance(engine, SupervisedTrainer):
             raise TypeError(f"engine must be a SupervisedTrainer of MONAI, got {type(engine).__name__}.")
@@ -129,26 +133,36 @@ class VAFTHandler:
             engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._add_losses)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._check_trained)
 
+    def _attacks(self, engine: SupervisedTrainer) -> bool:
+        return engine.state.epoch > self.warmup_epochs and engine.state.iteration % self.every == 0
+
     def _attack(self, engine: SupervisedTrainer) -> None:
-        """Make ``X'`` of the batch to come."""
+        """Make ``X'`` of the next batch."""
         self._attacked = None
-        if engine.state.epoch <= self.warmup_epochs or engine.state.iteration % self.every:
+        if not self._attacks(engine):
             return
-        # Not while attaching: a trainer attaches its handlers before it has a network.
+        if self._plain:
+            replace_image(engine, self.attack, self.image_key)
+            return
+        # Not in attach: a trainer attaches its handlers before it has a network.
         wrapper = getattr(engine.network, "_orig_mod", engine.network)
         if getattr(wrapper, "static_graph", False) and self.weights["clean"] == 0 and self.frequency_loss is None:
             raise ValueError(
                 "DistributedDataParallel(static_graph=True) reduces no gradients of a loss without its own forward "
-                "pass: use static_graph=False, AttackHandler, or a clean_weight above 0."
+                "pass: use static_graph=False, no adversarial_loss, or a clean_weight above 0."
             )
         batch = PreparedBatch.of(engine)
         attack = attack_of_iteration(self.attack, engine)
         self._attacked = batch, attack(batch.network(engine), batch.image, batch.label)
 
     def _add_losses(self, engine: SupervisedTrainer) -> None:
-        """Add the terms of ``X'`` to the trainer's loss, which MONAI takes from ``engine.state.output`` afterwards."""
+        """Add the terms of ``X'`` to the loss in ``engine.state.output``, where MONAI looks for it afterwards."""
         output = engine.state.output
-        losses = {"clean": output[CommonKeys.LOSS]}
+        if self._plain and self._attacks(engine):
+            losses = {"adversarial": output[CommonKeys.LOSS]}
+            output[CommonKeys.LOSS] = self.weights["adversarial"] * losses["adversarial"]
+        else:
+            losses = {"clean": output[CommonKeys.LOSS]}
         if self._attacked is not None:
             batch, adversarial = self._attacked
             self._attacked = None
@@ -158,7 +172,7 @@ class VAFTHandler:
                     "the trainer's image is not the one that was attacked: prepare_batch must give the same image when "
                     "called again, and handlers that change engine.state.batch must be attached before VAFTHandler."
                 )
-            # Of the type of the trainer's own image, which is no MetaTensor for a compiled network.
+            # The type of the trainer's own image, which is not a MetaTensor if the network is compiled.
             adversarial = convert_to_dst_type(adversarial, image)[0]
             network = inner_network(engine.network)
             prediction = engine.inferer(adversarial, network, *batch.args, **batch.kwargs)
@@ -174,6 +188,7 @@ class VAFTHandler:
     def _check_trained(self, engine: Engine) -> None:
         if self._attacked is not None:
             raise RuntimeError(
-                "the trainer's iteration_update fired no IterationEvents.LOSS_COMPLETED, so that no adversarial loss "
-                "could join: call engine._iteration in it, or fire the event before its backward pass."
+                "no adversarial loss could be added, since the trainer's iteration_update fired no "
+                "IterationEvents.LOSS_COMPLETED: call engine._iteration in it, or fire the event before its backward "
+                "pass."
             )

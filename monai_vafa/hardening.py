@@ -1,0 +1,333 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Open the training of any segmentation bundle, to continue it under attack."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.engines import Evaluator, SupervisedEvaluator, SupervisedTrainer
+from monai.inferers import SliceInferer
+
+from monai_vafa.attacks import Attack
+from monai_vafa.evaluation.rows import AttackRows
+from monai_vafa.handlers.batch import inner_network
+from monai_vafa.target import BundleTarget, find_bundle, open_target
+from monai_vafa.target.config import Parts, config_files
+from monai_vafa.target.facts import value_range
+
+__all__ = ["Replaced", "Training", "attacked_evaluator", "hardened_trainer", "open_training"]
+
+logger = logging.getLogger(__name__)
+
+# What saves, loads, validates and logs in a bundle's own training.
+_REPLACED = (
+    *("CheckpointLoader", "CheckpointSaver", "Checkpoint", "ModelCheckpoint", "TrainingCheckpoint"),
+    *("StatsHandler", "TensorBoardStatsHandler", "ValidationHandler"),
+)
+_ENGINES = {"trainer": "train#trainer", "evaluator": "validate#evaluator"}
+
+
+class Replaced:
+    """
+    Does nothing in the place of a handler that hardening replaces.
+
+    Lists of handlers keep their length: multi-GPU configs of the zoo count handlers from the end.
+    """
+
+    def attach(self, engine: Any) -> None:
+        """Do nothing."""
+
+    def __call__(self, engine: Any) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """
+    The training of a bundle, opened by :func:`open_training`.
+
+    Args:
+        target: the bundle as a target, with the network that the training starts from.
+        parts: builds further parts of the train config.
+        trainer: the bundle's own.
+        evaluator: the bundle's own; its key metric is called ``..._under_attack``.
+        clean_evaluator: made of the same parts, for scores on clean images.
+        lr_scheduler: schedule of the learning rate, or ``None``.
+    """
+
+    target: BundleTarget
+    parts: Parts
+    trainer: SupervisedTrainer
+    evaluator: SupervisedEvaluator
+    clean_evaluator: SupervisedEvaluator
+    lr_scheduler: Any
+
+    def attack(
+        self, name: str, parameters: Mapping[str, Any] | None = None, *, seed: int = 0, validation: bool = False
+    ) -> Attack:
+        """
+        Make an attack that fits the training: its activation, range of intensities and window.
+
+        Args:
+            name: name in the roster, see :mod:`monai_vafa.attacks.roster`.
+            parameters: parameters that differ from those of the roster.
+            seed: seed of the attack.
+            validation: make it for the evaluator, whose images were not changed by random transforms.
+        """
+        engine = self.evaluator if validation else self.trainer
+        transforms = getattr(getattr(engine.data_loader, "dataset", None), "transform", None)
+        intensity_range = None if transforms is None else value_range(transforms, ["image"])
+        common = {"activation": self.target.activation, "seed": seed}
+        rows = AttackRows({name: dict(parameters or {})}, common=common)
+        return rows.build(replace(self.target, intensity_range=intensity_range))[name]
+
+    def finalize(self) -> None:
+        """Run what the bundle does after its own training, such as to leave a process group."""
+        with self.parts.modules:
+            self.parts.workflow.finalize()
+
+
+def open_training(
+    bundle: str | os.PathLike = "unetr_inference",
+    *,
+    ckpt_dir: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    config_file: str | Sequence[str] | None = None,
+    checkpoint: str | os.PathLike | bool | None = None,
+    dataset_dir: str | os.PathLike | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    ids: Mapping[str, str] | None = None,
+    activation: str | None = None,
+    device: str | None = None,
+    seed: int | None = None,
+    epochs: int | None = None,
+    iterations_per_epoch: int | None = None,
+    learning_rate_scale: float = 1.0,
+    version: str | None = None,
+    source: str | None = None,
+    bundle_dir: str | os.PathLike | None = None,
+) -> Training:
+    """
+    Open the training of a segmentation bundle, ready to run, with the weights that it starts from.
+
+    The bundle's own config builds trainer and evaluator, and its ``initialize`` is run, so that its multi-GPU configs
+    work. Its handlers that save, load, validate and log are replaced by :class:`Replaced`. The configs are code, and
+    building their parts runs them: open only what you trust. Nothing is written into the folder of the bundle.
+
+    Args:
+        bundle: see :func:`monai_vafa.target.open_target`.
+        ckpt_dir: folder of the new weights; replaces the id of the same name.
+        output_dir: folder of logs; replaces the id of the same name.
+        config_file: names of files in ``configs``, or paths, each laid over those before it; ``None`` for the train
+            config. ``["train.json", "multi_gpu_train.json"]`` with ``torchrun`` trains in several processes.
+        checkpoint: weights to start from; ``None`` for those of the bundle, ``False`` for none.
+        dataset_dir: folder of the data, laid out as the bundle expects; ``None`` for the one that the config names.
+        overrides: id -> value, as on the command line of ``monai.bundle run``.
+        ids: part -> id in the config: "trainer", "evaluator", and those of :func:`monai_vafa.target.open_target`.
+        activation: "softmax" or "sigmoid" if :func:`monai_vafa.target.open_target` is wrong.
+        device: replaces the id of the same name; ``None`` keeps it.
+        seed: replaces the id of the same name, if there is one.
+        epochs: number of epochs; ``None`` for the bundle's own.
+        iterations_per_epoch: ``None`` for the bundle's own.
+        learning_rate_scale: factor of the bundle's own learning rate.
+        version: version of a zoo bundle, see :func:`monai_vafa.target.find_bundle`.
+        source: where to download a zoo bundle from, see :func:`monai_vafa.target.find_bundle`.
+        bundle_dir: folder of downloaded bundles, see :func:`monai_vafa.target.find_bundle`.
+
+    Raises:
+        FileNotFoundError: If bundle, config or weights do not exist.
+        ValueError: If the bundle does not segment, has no train config or validation, if a part can't be built, if the
+            weights belong to another network, or if something would be written into the folder of the bundle.
+    """
+    folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
+    engines = {**_ENGINES, **{part: id_ for part, id_ in (ids or {}).items() if part in _ENGINES}}
+    ids = {part: id_ for part, id_ in (ids or {}).items() if part not in _ENGINES}
+    for name, path in (("ckpt_dir", ckpt_dir), ("output_dir", output_dir)):
+        if Path(path).resolve().is_relative_to(folder):
+            raise ValueError(f"{name}={os.fspath(path)!r} is in the folder of the bundle: choose another folder.")
+    files = _train_configs(folder, config_file)
+    overrides = dict(overrides or {})
+    if dataset_dir is not None:
+        if "dataset_dir" not in ConfigParser.load_config_files([str(file) for file in files]):
+            raise ValueError(
+                f"dataset_dir={os.fspath(dataset_dir)!r}, but the train config of bundle {folder.name} has no id "
+                "dataset_dir: set the ids that name its data with overrides."
+            )
+        overrides["dataset_dir"] = os.fspath(dataset_dir)
+    target = open_target(
+        folder,
+        config_file=[str(file) for file in files],
+        ids=ids,
+        overrides=overrides,
+        checkpoint=checkpoint,
+        activation=activation,
+        device="cpu",
+    )
+    if device is not None:
+        overrides["device"] = f"$torch.device('{device}')"
+    with target.parts.modules:
+        workflow = ConfigWorkflow(
+            config_file=[str(file) for file in files],
+            meta_file=str(folder / "configs" / "metadata.json"),
+            logging_file=False,
+            workflow_type="train",
+            **{"bundle_root": str(folder), **overrides},
+        )
+        parser = workflow.parser
+        _check_engines(parser, engines, folder.name)
+        lr_scheduler = _replace_handlers(parser)
+        settings = {"ckpt_dir": os.fspath(ckpt_dir), "output_dir": os.fspath(output_dir), "seed": seed}
+        for id_, value in settings.items():
+            if id_ in parser and value is not None:
+                parser[id_] = value
+        for key, number in (("max_epochs", epochs), ("epoch_length", iterations_per_epoch)):
+            if number is not None:
+                parser[_value_id(parser, f"{engines['trainer']}#{key}")] = number
+        _scale_learning_rate(parser, engines["trainer"], learning_rate_scale)
+        _split_evaluator(parser, engines["evaluator"])
+        workflow.initialize()
+    parts = Parts(workflow, target.parts.modules)
+    training = Training(
+        target=target,
+        parts=parts,
+        trainer=parts.build("trainer", engines["trainer"]),
+        evaluator=parts.build("evaluator", engines["evaluator"]),
+        clean_evaluator=parts.build("evaluator", "clean_evaluator"),
+        lr_scheduler=None if lr_scheduler is None else parts.build("lr_scheduler", lr_scheduler),
+    )
+    _check_validation(training)
+    if checkpoint is not False:
+        inner_network(training.trainer.network).load_state_dict(target.network.state_dict())
+    return training
+
+
+def hardened_trainer(training: Training, max_epochs: int, train_handlers: Sequence[Any]) -> SupervisedTrainer:
+    """
+    Attach handlers to the trainer of a bundle; the ``_target_`` of ``train#trainer`` in a config.
+
+    Args:
+        training: an opened training.
+        max_epochs: number of epochs.
+        train_handlers: MONAI handlers, attached in this order after the bundle's own.
+
+    Returns:
+        the trainer.
+    """
+    training.trainer.state.max_epochs = max_epochs
+    for handler in train_handlers:
+        handler.attach(training.trainer)
+    return training.trainer
+
+
+def attacked_evaluator(evaluator: Evaluator, val_handlers: Sequence[Any]) -> Evaluator:
+    """
+    Attach handlers to an evaluator of a training; the ``_target_`` of ``validate#evaluator`` in a config.
+
+    Args:
+        evaluator: evaluator of an opened training.
+        val_handlers: MONAI handlers, attached in this order after the bundle's own.
+
+    Returns:
+        the evaluator.
+    """
+    for handler in val_handlers:
+        handler.attach(evaluator)
+    return evaluator
+
+
+def _train_configs(folder: Path, config_file: str | Sequence[str] | None) -> list[Path]:
+    if config_file is not None:
+        return config_files(folder, config_file=config_file)
+    try:
+        return config_files(folder, workflow="train")
+    except ValueError as error:
+        configs = ", ".join(sorted(path.name for path in (folder / "configs").iterdir()))
+        raise ValueError(
+            f"bundle {folder.name} has no train config, so it can't be hardened; it has {configs}. Name another one "
+            "with configs."
+        ) from error
+
+
+def _check_engines(parser: ConfigParser, engines: Mapping[str, str], name: str) -> None:
+    for part, id_ in engines.items():
+        if not isinstance(parser.get(id_), Mapping):
+            raise ValueError(
+                f"bundle {name} can't be hardened: its train config has no {part} with the id {id_}. If it has another "
+                f"id, name it with ids={{{part!r}: '...'}}."
+            )
+
+
+def _components(config: Any, id_: str = "") -> Iterator[tuple[str, str]]:
+    """Id and class name of everything in a config that has a ``_target_``."""
+    if isinstance(config, dict) and isinstance(config.get("_target_"), str):
+        yield id_, config["_target_"].rpartition(".")[2]
+    children = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    for key, child in children:
+        yield from _components(child, f"{id_}#{key}" if id_ else str(key))
+
+
+def _replace_handlers(parser: ConfigParser) -> str | None:
+    """Replace handlers of the bundle; gives the id of its schedule of the learning rate."""
+    components = list(_components(parser.get()))
+    for id_, name in components:
+        if name in _REPLACED and id_ in parser:
+            parser[id_] = {"_target_": "monai_vafa.hardening.Replaced"}
+    return next((f"{id_}#lr_scheduler" for id_, name in components if name == "LrScheduleHandler"), None)
+
+
+def _value_id(parser: ConfigParser, id_: str) -> str:
+    """Where the value of an id is: ``train#trainer#max_epochs`` is often ``@epochs``."""
+    value = parser.get(id_)
+    while isinstance(value, str) and re.fullmatch(r"@\w[\w#:]*", value):
+        id_ = value[1:].replace("::", "#")
+        value = parser.get(id_)
+    return id_
+
+
+def _scale_learning_rate(parser: ConfigParser, trainer: str, scale: float) -> None:
+    if scale == 1:
+        return
+    id_ = _value_id(parser, f"{_value_id(parser, f'{trainer}#optimizer')}#lr")
+    value = parser.get(id_)
+    if value is None:
+        raise ValueError(
+            f"learning_rate_scale={scale}, but the optimizer of the train config names no lr: set it with overrides, "
+            "and learning_rate_scale=1."
+        )
+    is_expression = isinstance(value, str) and value.startswith("$")
+    parser[id_] = f"$({value[1:]}) * {scale}" if is_expression else float(value) * scale
+
+
+def _split_evaluator(parser: ConfigParser, id_: str) -> None:
+    """Write the evaluator a second time, for clean images, and tell the key metrics of the two apart."""
+    metric = parser.get(_value_id(parser, f"{id_}#key_val_metric"))
+    parser["clean_evaluator"] = {**copy.deepcopy(parser[id_]), "val_handlers": None}
+    if isinstance(metric, dict) and "_target_" not in metric:
+        parser["clean_evaluator#key_val_metric"] = copy.deepcopy(metric)
+        parser[f"{id_}#key_val_metric"] = {f"{name}_under_attack": copy.deepcopy(made) for name, made in metric.items()}
+
+
+def _check_validation(training: Training) -> None:
+    name, evaluator = training.target.name, training.evaluator
+    if isinstance(evaluator.inferer, SliceInferer):
+        raise ValueError(
+            f"bundle {name} validates volumes slice by slice (SliceInferer), and no attack works on the batches of "
+            "such a validation: name another evaluator with ids={'evaluator': '...'}."
+        )
+    metric = evaluator.state.key_metric_name
+    if metric is None:
+        raise ValueError(
+            f"bundle {name} has no key metric in its validation, by which the best weights could be chosen: set "
+            "key_val_metric of its evaluator with overrides."
+        )
+    if not re.search("dice|dsc", metric, flags=re.IGNORECASE):
+        logger.warning("bundle %s: the best weights will be those of the best %s, which is not a DSC.", name, metric)
