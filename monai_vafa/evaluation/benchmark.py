@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from monai.metrics import CumulativeIterationMetric
 
-from monai_vafa.attacks.base import check_flag
+from monai_vafa.attacks.checks import check_flag
 from monai_vafa.results.files import write_json
 from monai_vafa.results.schema import BENCHMARK, BenchmarkFile
 from monai_vafa.target import Target

@@ -22,7 +22,7 @@ from monai.transforms import ResampleToMatch
 from monai.utils import convert_to_tensor, ensure_tuple
 
 from monai_vafa.attacks import Attack
-from monai_vafa.attacks.inputs import check_image_values
+from monai_vafa.attacks.checks import check_image_values
 from monai_vafa.metrics import changed_voxel_rate
 from monai_vafa.outputs import check_class_channels, predicted_labels
 from monai_vafa.results.schema import CLEAN
