@@ -10,7 +10,9 @@ from monai_vafa.handlers import TrainingProgress
 
 def test_the_bar_goes_over_the_whole_training(capsys):
     engine = Engine(lambda engine, batch: None)
-    TrainingProgress("hardening").attach(engine)
+    bar = TrainingProgress("hardening")
+    bar.attach(engine)
+    bar.attach(engine)
     engine.run([0, 1], max_epochs=3)
     last = capsys.readouterr().err.split("\r")[-1]
     assert "hardening: 100%" in last

@@ -22,7 +22,7 @@ from monai.transforms import RandGaussianNoised
 from monai.utils import set_determinism
 
 from monai_vafa.attacks import ProjectedGradientDescent, VolumetricFrequencyAttack
-from monai_vafa.handlers import VAFTHandler, vaft_losses
+from monai_vafa.handlers import AttackHandler, VAFTHandler, vaft_losses
 
 
 def test_every_and_warmup(network, batches, train, attack):
@@ -39,6 +39,26 @@ def test_other_iterations_are_the_trainers_own(network, batches, train, attack, 
     plain = train(twin, batches[:1])
     assert torch.equal(own[0][0]["loss"], plain[0][0]["loss"])
     same_gradients(own[0][1], plain[0][1])
+
+
+def test_the_second_term_alone_is_plain_adversarial_training(network, batches, train, attack):
+    """The trainer's own pass takes the adversarial batch, as with AttackHandler; other iterations are its own."""
+    twin = copy.deepcopy(network)
+    handler = VAFTHandler(attack=attack, clean_weight=0, frequency_weight=0, adversarial_weight=0.5, every=2)
+    own = train(network, batches[:2], handler)
+    plain = train(twin, batches[:1])
+    torch.testing.assert_close(own[0][0]["loss"], plain[0][0]["loss"])
+    (losses, _), *_ = train(twin, batches[1:2], AttackHandler(attack=handler_seed(attack, 1)))
+    assert own[1][0].keys() == {"loss", "loss_adversarial"}
+    torch.testing.assert_close(own[1][0]["loss_adversarial"], losses["loss"])
+    torch.testing.assert_close(own[1][0]["loss"], 0.5 * losses["loss"])
+
+
+def handler_seed(attack, more):
+    """The attack as it is so many iterations later."""
+    later = copy.copy(attack)
+    later.seed += more
+    return later
 
 
 def test_attack_leaves_no_trace(batches, train, attack):
@@ -186,7 +206,7 @@ def test_from_json(places, tmp_path, messages):
         ({"adversarial_weight": float("nan")}, ValueError, "adversarial_weight=nan"),
         ({"frequency_weight": -0.5}, ValueError, "frequency_weight=-0.5"),
         ({"clean_weight": 0, "adversarial_weight": 0}, ValueError, "both 0"),
-        ({"adversarial_weight": 0, "frequency_loss": None}, ValueError, "for nothing"),
+        ({"adversarial_weight": 0, "frequency_loss": None}, ValueError, "no effect"),
         ({"every": 0}, ValueError, "every=0"),
         ({"warmup_epochs": 1.5}, ValueError, "warmup_epochs=1.5"),
     ],
@@ -209,12 +229,14 @@ def test_other_engines_are_refused(network):
             VAFTHandler().attach(engine)
 
 
-def test_static_graph_needs_the_clean_pass(network, batches, train, attack):
+def test_static_graph_needs_the_pass_of_the_trainer(network, batches, train, attack, loss_function):
     """What DistributedDataParallel does then depends on its own forward pass; a flag stands in for it here."""
     network.static_graph = True
     train(network, batches, VAFTHandler(attack=attack, clean_weight=0))
+    alone = {"attack": attack, "clean_weight": 0, "frequency_loss": None}
+    train(network, batches, VAFTHandler(**alone))
     with pytest.raises(ValueError, match="static_graph"):
-        train(network, batches, VAFTHandler(attack=attack, clean_weight=0, frequency_loss=None))
+        train(network, batches, VAFTHandler(**alone, adversarial_loss=loss_function))
 
 
 class Change:
