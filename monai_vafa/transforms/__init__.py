@@ -1,111 +1,48 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Attacks and frequency corruptions as MONAI transforms."""
+"""
+Attacks and frequency corruptions as MONAI transforms, array and dictionary versions.
+
+There are transforms for all entries of :data:`monai_vafa.attacks.ROSTER` that name one, such as ``VAFA`` and ``VAFAd``
+(or ``VAFAD``, ``VAFADict``): they are made from the attack when they are asked for.
+"""
 
 from __future__ import annotations
 
-from .array import APGD, BIM, FGSM, GN, MIFGSM, PFA, PGD, VAFA, CosPGD, SegPGD, Square
-from .attack import AttackTransform, AttackTransformD, AttackTransformd, AttackTransformDict
-from .dictionary import (
-    APGDD,
-    BIMD,
-    FGSMD,
-    GND,
-    MIFGSMD,
-    PFAD,
-    PGDD,
-    VAFAD,
-    APGDd,
-    APGDDict,
-    BIMd,
-    BIMDict,
-    CosPGDD,
-    CosPGDd,
-    CosPGDDict,
-    FGSMd,
-    FGSMDict,
-    GNd,
-    GNDict,
-    MIFGSMd,
-    MIFGSMDict,
-    PFAd,
-    PFADict,
-    PGDd,
-    PGDDict,
-    SegPGDD,
-    SegPGDd,
-    SegPGDDict,
-    SquareD,
-    Squared,
-    SquareDict,
-    VAFAd,
-    VAFADict,
-)
-from .quantize_array import FrequencyQuantize, RandFrequencyQuantize
-from .quantize_dictionary import (
-    FrequencyQuantizeD,
-    FrequencyQuantized,
-    FrequencyQuantizeDict,
-    RandFrequencyQuantizeD,
-    RandFrequencyQuantized,
-    RandFrequencyQuantizeDict,
-)
+from typing import Any
+
+from monai_vafa.attacks import ROSTER
+
+from .attack import AttackTransform
+from .quantize import FrequencyQuantize, RandFrequencyQuantize
+from .versions import attack_transforms, dictionary_version
+
+AttackTransformd = AttackTransformD = AttackTransformDict = dictionary_version(AttackTransform)
+FrequencyQuantized = FrequencyQuantizeD = FrequencyQuantizeDict = dictionary_version(FrequencyQuantize)
+RandFrequencyQuantized = RandFrequencyQuantizeD = RandFrequencyQuantizeDict = dictionary_version(RandFrequencyQuantize)
+
+_SPELLINGS = ("", "d", "D", "Dict")
+
+
+def _of_roster() -> dict[str, tuple[str, bool]]:
+    """Each name of a transform in the roster, with the entry and whether it is a dictionary version."""
+    named = [(entry.transform, name) for name, entry in ROSTER.items() if entry.transform is not None]
+    return {transform + end: (name, end != "") for transform, name in named for end in _SPELLINGS}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in (known := _of_roster()):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    entry_name, dictionary = known[name]
+    entry = ROSTER[entry_name]
+    return attack_transforms(str(entry.transform), entry.attack)[dictionary]
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in _of_roster() if name not in __all__)])
+
 
 __all__ = [
-    "APGD",
-    "APGDD",
-    "BIM",
-    "BIMD",
-    "FGSM",
-    "FGSMD",
-    "GN",
-    "GND",
-    "MIFGSM",
-    "MIFGSMD",
-    "PFA",
-    "PFAD",
-    "PGD",
-    "PGDD",
-    "VAFA",
-    "VAFAD",
-    "APGDDict",
-    "APGDd",
-    "AttackTransform",
-    "AttackTransformD",
-    "AttackTransformDict",
-    "AttackTransformd",
-    "BIMDict",
-    "BIMd",
-    "CosPGD",
-    "CosPGDD",
-    "CosPGDDict",
-    "CosPGDd",
-    "FGSMDict",
-    "FGSMd",
-    "FrequencyQuantize",
-    "FrequencyQuantizeD",
-    "FrequencyQuantizeDict",
-    "FrequencyQuantized",
-    "GNDict",
-    "GNd",
-    "MIFGSMDict",
-    "MIFGSMd",
-    "PFADict",
-    "PFAd",
-    "PGDDict",
-    "PGDd",
-    "RandFrequencyQuantize",
-    "RandFrequencyQuantizeD",
-    "RandFrequencyQuantizeDict",
-    "RandFrequencyQuantized",
-    "SegPGD",
-    "SegPGDD",
-    "SegPGDDict",
-    "SegPGDd",
-    "Square",
-    "SquareD",
-    "SquareDict",
-    "Squared",
-    "VAFADict",
-    "VAFAd",
+    *(name + end for name in ("AttackTransform", "FrequencyQuantize", "RandFrequencyQuantize") for end in _SPELLINGS),
+    *_of_roster(),
 ]

@@ -1,27 +1,31 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Any attack as a transform, for arrays and for the items of a dictionary."""
+"""Any attack as a transform."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import copy
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
-from monai.config import KeysCollection, NdarrayOrTensor
-from monai.transforms import MapTransform, Transform
-from monai.transforms.traits import RandomizableTrait
+from monai.config import NdarrayOrTensor
+from monai.transforms import Randomizable, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
 
 from monai_vafa.attacks import Attack, SlidingWindowAttack
 
-__all__ = ["AttackTransform", "AttackTransformD", "AttackTransformDict", "AttackTransformd"]
+__all__ = ["AttackTransform"]
 
 
-class AttackTransform(Transform, RandomizableTrait):
+class AttackTransform(Transform, Randomizable):
     """
     Replace an image by its adversarial version.
 
-    Counts as random for MONAI, so that no ``CacheDataset`` keeps adversarial images of a network that has moved on.
+    It counts as random for MONAI, so that no ``CacheDataset`` keeps adversarial images of a network that has changed
+    since. Alone, every call uses the ``seed`` of the attack. Once :meth:`set_random_state` was called, which
+    :class:`monai.transforms.Compose` and MONAI's data loaders do too, each call draws another seed.
 
     Args:
         network: the network to attack; left as it was.
@@ -29,9 +33,12 @@ class AttackTransform(Transform, RandomizableTrait):
         roi_size: attack window by window, with windows of this size in voxels; ``None`` attacks the image in one
             piece, for images that fit the network's input.
         sw_batch_size: number of windows attacked at a time.
+
+    Raises:
+        TypeError: If ``network`` is not a module.
     """
 
-    backend = [TransformBackends.TORCH]  # noqa: RUF012 (MONAI's way)
+    backend = [TransformBackends.TORCH]  # noqa: RUF012 (as MONAI does)
 
     def __init__(
         self,
@@ -45,80 +52,42 @@ class AttackTransform(Transform, RandomizableTrait):
         self.network = network
         self.attack = attack
         self.windows = SlidingWindowAttack(-1 if roi_size is None else roi_size, sw_batch_size)
+        self._fixed = False
+        self._seeded = False
 
-    def __call__(self, img: NdarrayOrTensor, label: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> AttackTransform:
+        """Set the state that the seeds of the attack are drawn from."""
+        super().set_random_state(seed, state)
+        self._seeded = True
+        return self
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw the seed of the attack, if a random state was set."""
+        if self._seeded and not self._fixed:
+            self.attack = copy.copy(self.attack)  # others may use the attack too
+            self.attack.seed = int(self.R.randint(2**31))
+
+    def __call__(
+        self, img: NdarrayOrTensor, label: NdarrayOrTensor | None = None, randomize: bool = True
+    ) -> NdarrayOrTensor:
         """
         Attack one image.
 
         Args:
-            img: channel-first ``(C, H, W, D)``, within the attack's ``intensity_range``.
-            label: class map ``(1, H, W, D)`` or one channel per class; ``None``: the network's own prediction of the
-                clean image stands in.
+            img: channel-first ``(C, *spatial)``, within the attack's ``intensity_range``.
+            label: class map ``(1, *spatial)`` or one channel per class; ``None``: the network's own prediction of the
+                clean image is attacked.
+            randomize: draw anew before.
 
         Returns:
             adversarial image, float32, of the type that went in, with its meta data.
 
         Raises:
-            ValueError: When image and label don't fit the attack, see :meth:`monai_vafa.attacks.Attack.run`.
+            ValueError: If image and label do not fit the attack, see :meth:`monai_vafa.attacks.Attack.run`.
         """
+        if randomize:
+            self.randomize()
         image: torch.Tensor = convert_to_tensor(img, track_meta=False)
         labels = None if label is None else convert_to_tensor(label, track_meta=False)[None]
         adversarial = self.windows(self.attack, self.network, image[None], labels)[0]
         return convert_to_dst_type(adversarial, img, dtype=adversarial.dtype)[0]
-
-
-class AttackTransformd(MapTransform, RandomizableTrait):
-    """
-    Dictionary-based version of :class:`AttackTransform`.
-
-    Args:
-        keys: keys of the images to attack.
-        network: see :class:`AttackTransform`.
-        attack: see :class:`AttackTransform`.
-        label_key: key of the label map; ``None``: the network's own prediction of the clean image stands in.
-        roi_size: see :class:`AttackTransform`.
-        sw_batch_size: see :class:`AttackTransform`.
-        allow_missing_keys: don't raise an exception if a key is missing.
-    """
-
-    backend = AttackTransform.backend
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        network: torch.nn.Module,
-        attack: Attack,
-        label_key: Hashable | None = None,
-        roi_size: Sequence[int] | int | None = None,
-        sw_batch_size: int = 1,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        self.label_key = label_key
-        self.transform = AttackTransform(network, attack, roi_size, sw_batch_size)
-
-    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
-        """
-        Attack the images of a dictionary.
-
-        Args:
-            data: dictionary of channel-first images and, under ``label_key``, a label map.
-
-        Raises:
-            KeyError: When an image or the label is missing and ``allow_missing_keys`` is off.
-        """
-        d = dict(data)
-        label = None
-        if self.label_key is not None:
-            if self.label_key not in d and not self.allow_missing_keys:
-                raise KeyError(
-                    f"label_key={self.label_key!r} is missing in the data and allow_missing_keys==False; "
-                    "label_key=None attacks the network's own prediction instead."
-                )
-            label = d.get(self.label_key)
-        for key in self.key_iterator(d):
-            d[key] = self.transform(d[key], label)
-        return d
-
-
-AttackTransformD = AttackTransformDict = AttackTransformd

@@ -4,12 +4,18 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
+import runpy
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser
 from monai.data import CacheDataset, MetaTensor
-from monai.transforms import Compose, EnsureTyped, Flipd
+from monai.transforms import Compose, EnsureTyped, Flipd, Randomizable
 
 from monai_vafa import attacks, transforms
 
@@ -51,6 +57,7 @@ def test_same_as_the_attack_with_its_parameters(network, image, label, name):
 
 def test_pipeline_keeps_meta_data_and_all_else(network, data, name):
     attack_class, kwargs = NAMES[name]
+    kwargs = {**kwargs, "seed": 0}  # without it, a pipeline draws one
     before = Flipd(["image", "label"], 0)(data)
     transform = getattr(transforms, f"{name}d")("image", network, label_key="label", roi_size=8, **kwargs)
     after = Compose([Flipd(["image", "label"], 0), transform])(data)
@@ -101,6 +108,72 @@ def test_missing_keys_and_bad_parameters_are_named(network, data, name):
         dictionary("image", network, strength=3)
     with pytest.raises(TypeError, match="network must be"):
         dictionary("image", "network")
+
+
+def test_explicit_signatures_and_pickles(network, data, name):
+    attack_class, kwargs = NAMES[name]
+    own = inspect.signature(attack_class).parameters
+    dictionary = getattr(transforms, f"{name}d")
+    for made in (getattr(transforms, name), dictionary):
+        parameters = inspect.signature(made).parameters
+        assert own.items() <= parameters.items()
+        assert not {p.kind for p in parameters.values()} & {
+            inspect.Parameter.VAR_KEYWORD,
+            inspect.Parameter.VAR_POSITIONAL,
+        }
+        assert made.__doc__ and made.__name__ in (name, f"{name}d")
+    assert list(inspect.signature(dictionary).parameters)[:6] == [
+        *("keys", "network", "label_key", "roi_size", "sw_batch_size", "allow_missing_keys")
+    ]
+    transform = dictionary("image", network, "label", **kwargs)
+    copy = pickle.loads(pickle.dumps(transform))
+    assert torch.equal(copy(data)["image"], transform(data)["image"])
+
+
+@pytest.mark.parametrize("name", ["PGD", "GN", "Square", "CosPGD", "APGD"])
+def test_random_state_reaches_the_seed(network, data, name):
+    _, kwargs = NAMES[name]
+    transform = getattr(transforms, f"{name}d")("image", network, **kwargs)
+    assert isinstance(transform, Randomizable)
+    for random in (transform, Compose([transform])):
+
+        def draws(seed, random=random):
+            random.set_random_state(seed)
+            return [random(data)["image"].as_tensor() for _ in range(2)]
+
+        first, second = draws(1)
+        assert not torch.equal(first, second)
+        assert all(map(torch.equal, draws(1), (first, second)))
+        assert not torch.equal(draws(2)[0], first)
+    fixed = getattr(transforms, f"{name}d")("image", network, seed=3, **kwargs)
+    expected = fixed(data)["image"]
+    assert torch.equal(Compose([fixed]).set_random_state(5)(data)["image"], expected)
+
+
+def test_stub_for_editors_is_current():
+    made = runpy.run_path(str(Path(__file__).parent / "make_stub.py"))
+    assert made["PATH"].read_text() == made["stub"](), "run tests/transforms/make_stub.py"
+
+
+def test_an_attack_of_ones_own_has_transforms(image):
+    @dataclass(kw_only=True, eq=False, repr=False)
+    class Darken(attacks.Attack):
+        control = True
+        shift: float = 4.0
+
+        def _generate(self, objective, image):
+            return attacks.AttackResult(image - self.shift / 255)
+
+    with pytest.raises(AttributeError, match="Darken"):
+        transforms.Darken  # noqa: B018
+    attacks.register(attacks.RosterEntry("darken", Darken, transform="Darken"))
+    try:
+        assert {"Darken", "Darkend", "DarkenD", "DarkenDict"} <= set(dir(transforms))
+        darkened = transforms.DarkenD("image", shift=8)({"image": image[0]})["image"]
+        assert torch.allclose(darkened, image[0] - 8 / 255)
+        assert "shift" in inspect.signature(transforms.Darken).parameters
+    finally:
+        del attacks.ROSTER["darken"]
 
 
 def test_noise_needs_no_network_and_follows_its_seed(image):

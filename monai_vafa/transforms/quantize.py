@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Array transforms: frequency quantisation as a corruption and as an augmentation."""
+"""Frequency quantisation as a corruption and as an augmentation."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class FrequencyQuantize(Transform):
     """
     Round the DCT coefficients of an image's blocks to multiples of one step: compression as a corruption.
 
-    Needs no network; what VAFA does when its tables all stay at ``q``.
+    Needs no network; this is what VAFA does when all its tables stay at ``q``.
 
     Args:
-        q: quantisation step, 1 = one gray value of 255.
+        q: quantisation step, in intensity levels (0-255 scale).
         block_size: block side in voxels, an int or one per axis.
-        intensity_range: lowest and highest value of the image, ``None`` takes the image's own range; values outside
+        intensity_range: lowest and highest value of the image; ``None`` takes the image's own range. Values outside
             are clipped.
 
     Raises:
-        ValueError: When ``q`` is not above 0 or ``intensity_range`` not increasing.
+        ValueError: If ``q`` is not above 0 or ``intensity_range`` not increasing.
     """
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012
@@ -73,12 +73,12 @@ class RandFrequencyQuantize(RandomizableTransform):
 
     Args:
         prob: probability of quantising at all.
-        q_range: the step is drawn uniformly from here, 1 = one gray value of 255.
+        q_range: range that the step is drawn from uniformly, in intensity levels (0-255 scale).
         block_size: see :class:`FrequencyQuantize`.
         intensity_range: see :class:`FrequencyQuantize`.
 
     Raises:
-        ValueError: When ``q_range`` is not increasing or not above 0.
+        ValueError: If ``q_range`` is not increasing or not above 0.
     """
 
     backend = FrequencyQuantize.backend

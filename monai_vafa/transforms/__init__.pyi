@@ -1,0 +1,99 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+# Written by tests/transforms/make_stub.py.
+# ruff: noqa: E501
+# fmt: off
+from collections.abc import Hashable, Sequence
+from typing import Literal
+
+import torch
+from monai.config import KeysCollection
+
+from monai_vafa.attacks import Attack
+from monai_vafa.attacks.objective import LossFunction
+from monai_vafa.attacks.pgd import Recipe
+from monai_vafa.outputs import Activation
+
+from .attack import AttackTransform as AttackTransform
+from .quantize import FrequencyQuantize as FrequencyQuantize
+from .quantize import RandFrequencyQuantize as RandFrequencyQuantize
+from .versions import DictionaryTransform, RandomDictionaryTransform
+
+class AttackTransformd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, attack: Attack, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ...) -> None: ...
+AttackTransformD = AttackTransformd
+AttackTransformDict = AttackTransformd
+class FrequencyQuantized(DictionaryTransform):
+    def __init__(self, keys: KeysCollection, q: float = ..., block_size: Sequence[int] | int = ..., intensity_range: Sequence[float] | None = ..., allow_missing_keys: bool = ...) -> None: ...
+FrequencyQuantizeD = FrequencyQuantized
+FrequencyQuantizeDict = FrequencyQuantized
+class RandFrequencyQuantized(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, prob: float = ..., q_range: Sequence[float] = ..., block_size: Sequence[int] | int = ..., intensity_range: Sequence[float] | None = ..., allow_missing_keys: bool = ...) -> None: ...
+RandFrequencyQuantizeD = RandFrequencyQuantized
+RandFrequencyQuantizeDict = RandFrequencyQuantized
+class GN(AttackTransform):
+    def __init__(self, network: torch.nn.Module | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, activation: Activation = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., sigma: float = ..., recipe: Recipe = ...) -> None: ...
+class GNd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module | None = ..., label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, activation: Activation = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., sigma: float = ..., recipe: Recipe = ...) -> None: ...
+GND = GNd
+GNDict = GNd
+class FGSM(AttackTransform):
+    def __init__(self, network: torch.nn.Module, roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., recipe: Recipe = ..., eps: float = ...) -> None: ...
+class FGSMd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., recipe: Recipe = ..., eps: float = ...) -> None: ...
+FGSMD = FGSMd
+FGSMDict = FGSMd
+class BIM(AttackTransform):
+    def __init__(self, network: torch.nn.Module, roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., recipe: Recipe = ..., eps: float = ..., step_size: float | None = ...) -> None: ...
+class BIMd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., recipe: Recipe = ..., eps: float = ..., step_size: float | None = ...) -> None: ...
+BIMD = BIMd
+BIMDict = BIMd
+class PGD(AttackTransform):
+    def __init__(self, network: torch.nn.Module, roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., recipe: Recipe = ..., eps: float = ..., step_size: float | None = ..., random_start: bool = ..., restarts: int | None = ...) -> None: ...
+class PGDd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., recipe: Recipe = ..., eps: float = ..., step_size: float | None = ..., random_start: bool = ..., restarts: int | None = ...) -> None: ...
+PGDD = PGDd
+PGDDict = PGDd
+class MIFGSM(AttackTransform):
+    def __init__(self, network: torch.nn.Module, roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., eps: float = ..., step_size: float | None = ..., decay: float = ...) -> None: ...
+class MIFGSMd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., eps: float = ..., step_size: float | None = ..., decay: float = ...) -> None: ...
+MIFGSMD = MIFGSMd
+MIFGSMDict = MIFGSMd
+class SegPGD(AttackTransform):
+    def __init__(self, network: torch.nn.Module, roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, activation: Activation = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., eps: float = ..., step_size: float | None = ..., random_start: bool = ..., restarts: int | None = ...) -> None: ...
+class SegPGDd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, activation: Activation = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., eps: float = ..., step_size: float | None = ..., random_start: bool = ..., restarts: int | None = ...) -> None: ...
+SegPGDD = SegPGDd
+SegPGDDict = SegPGDd
+class CosPGD(AttackTransform):
+    def __init__(self, network: torch.nn.Module, roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., eps: float = ..., step_size: float | None = ..., random_start: bool = ..., restarts: int | None = ...) -> None: ...
+class CosPGDd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., eps: float = ..., step_size: float | None = ..., random_start: bool = ..., restarts: int | None = ...) -> None: ...
+CosPGDD = CosPGDd
+CosPGDDict = CosPGDd
+class APGD(AttackTransform):
+    def __init__(self, network: torch.nn.Module, roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., eps: float = ..., random_start: bool = ..., shrink_radius: bool = ...) -> None: ...
+class APGDd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., eps: float = ..., random_start: bool = ..., shrink_radius: bool = ...) -> None: ...
+APGDD = APGDd
+APGDDict = APGDd
+class Square(AttackTransform):
+    def __init__(self, network: torch.nn.Module, roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., eps: float = ..., steps: int = ..., p_init: float = ...) -> None: ...
+class Squared(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., eps: float = ..., steps: int = ..., p_init: float = ...) -> None: ...
+SquareD = Squared
+SquareDict = Squared
+class VAFA(AttackTransform):
+    def __init__(self, network: torch.nn.Module, roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., recipe: Literal['upstream', 'algorithm1'] = ..., q_max: float = ..., q_min: float | None = ..., q_init: float | None = ..., step_size: float = ..., block_size: int | Sequence[int] = ..., similarity: Literal['ssim'] | None = ..., rescale_slices: bool | None = ...) -> None: ...
+class VAFAd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., recipe: Literal['upstream', 'algorithm1'] = ..., q_max: float = ..., q_min: float | None = ..., q_init: float | None = ..., step_size: float = ..., block_size: int | Sequence[int] = ..., similarity: Literal['ssim'] | None = ..., rescale_slices: bool | None = ...) -> None: ...
+VAFAD = VAFAd
+VAFADict = VAFAd
+class PFA(AttackTransform):
+    def __init__(self, network: torch.nn.Module, roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., step_size: float | None = ..., block_size: int | Sequence[int] = ..., band_weights: Sequence[float] | None = ..., rmse: float = ..., contrast_masking: float = ...) -> None: ...
+class PFAd(RandomDictionaryTransform):
+    def __init__(self, keys: KeysCollection, network: torch.nn.Module, label_key: Hashable | None = ..., roi_size: Sequence[int] | int | None = ..., sw_batch_size: int = ..., allow_missing_keys: bool = ..., *, loss: LossFunction | None = ..., activation: Activation = ..., targeted: bool = ..., intensity_range: Sequence[float] | None = ..., amp: Literal['bfloat16', 'float16'] | None = ..., seed: int = ..., progress: bool = ..., steps: int = ..., step_size: float | None = ..., block_size: int | Sequence[int] = ..., band_weights: Sequence[float] | None = ..., rmse: float = ..., contrast_masking: float = ...) -> None: ...
+PFAD = PFAd
+PFADict = PFAd

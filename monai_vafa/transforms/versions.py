@@ -1,0 +1,164 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How array transforms get their dictionary versions, and attacks of the roster their transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from functools import cache
+from inspect import Parameter, Signature, signature
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import NdarrayOrTensor
+from monai.transforms import MapTransform, Randomizable, Transform
+
+from monai_vafa.attacks import Attack
+
+from .attack import AttackTransform
+
+__all__ = ["DictionaryTransform", "RandomDictionaryTransform", "attack_transforms", "dictionary_version"]
+
+_ARGS = """
+    Args:
+        keys: keys of the images.{label}
+        allow_missing_keys: don't raise an exception if a key is missing.
+
+    All others: see :class:`{name}`.
+"""
+_LABEL = """
+        label_key: key of the label; ``None``: the network's own prediction of the clean image is attacked."""
+_ATTACK_ARGS = """
+    Args:
+        network: the network to attack; left as it was. Controls need none.
+        roi_size: see :class:`AttackTransform`.
+        sw_batch_size: see :class:`AttackTransform`.
+        seed: if given, all calls use it, whatever the random state of the transform.
+
+    All others: see :class:`monai_vafa.attacks.{attack}`.
+"""
+
+
+class DictionaryTransform(MapTransform):
+    """Base of the dictionary versions: one array transform for all keys."""
+
+    transform: Transform
+    label_key: Hashable | None
+
+    def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
+        """
+        Transform the images of a dictionary.
+
+        Args:
+            data: dictionary of channel-first images and, under ``label_key``, a label.
+
+        Raises:
+            KeyError: If an image or the label is missing and ``allow_missing_keys`` is off.
+        """
+        d = dict(data)
+        more: dict[str, Any] = {}
+        if self.label_key is not None:
+            if self.label_key not in d and not self.allow_missing_keys:
+                raise KeyError(
+                    f"label_key={self.label_key!r} is missing in the data and allow_missing_keys==False; with "
+                    "label_key=None, the network's own prediction is attacked."
+                )
+            more["label"] = d.get(self.label_key)
+        if isinstance(self.transform, Randomizable):
+            self.transform.randomize(None)  # once for all keys
+            more["randomize"] = False
+        for key in self.key_iterator(d):
+            d[key] = self.transform(d[key], **more)
+        return d
+
+
+class RandomDictionaryTransform(DictionaryTransform, Randomizable):
+    """The same for array transforms that are random."""
+
+    transform: Any
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandomDictionaryTransform:
+        """Set the random state of the array transform."""
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw anew; each call does so by itself."""
+        self.transform.randomize(data)
+
+
+def dictionary_version(array: type[Transform]) -> Any:
+    """
+    The dictionary version of an array transform: ``keys`` first, ``allow_missing_keys`` after all positional arguments.
+
+    Args:
+        array: if its ``__call__`` takes a ``label``, there is a ``label_key`` before ``roi_size``.
+
+    Returns:
+        a class ``NAMEd``, to be found in this package under its name, as pickle needs.
+    """
+    parameters = list(signature(array).parameters.values())
+    takes_label = "label" in signature(array.__call__).parameters
+    if takes_label:
+        place = [p.name for p in parameters].index("roi_size")
+        parameters.insert(place, _argument("label_key", "Hashable | None", None))
+    positional = [p for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+    named = [p for p in parameters if p.kind is not Parameter.POSITIONAL_OR_KEYWORD]
+    keys = _argument("keys", "KeysCollection")
+    allow = _argument("allow_missing_keys", "bool", False)
+    explicit = Signature([keys, *positional, allow, *named])
+
+    class Made(RandomDictionaryTransform if issubclass(array, Randomizable) else DictionaryTransform):  # type: ignore[misc]
+        backend = array.backend
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            given = explicit.bind(*args, **kwargs).arguments
+            MapTransform.__init__(self, given.pop("keys"), given.pop("allow_missing_keys", False))
+            self.label_key = given.pop("label_key", None)
+            self.transform = array(**given)
+
+    args = _ARGS.format(name=array.__name__, label=_LABEL if takes_label else "")
+    doc = f"Dictionary-based version of :class:`{array.__name__}`.\n{args}"
+    return _named(Made, f"{array.__name__}d", doc, explicit)
+
+
+@cache
+def attack_transforms(name: str, attack: type[Attack]) -> tuple[Any, Any]:
+    """
+    The array transform of an attack, and its dictionary version; both take all parameters of the attack as their own.
+
+    Args:
+        name: name of the array transform.
+        attack: class of the attack.
+    """
+    own = dict(signature(AttackTransform).parameters)
+    del own["attack"]
+    if attack.control:
+        own["network"] = own["network"].replace(default=None, annotation="torch.nn.Module | None")
+    explicit = Signature([*own.values(), *signature(attack).parameters.values()])
+
+    class Made(AttackTransform):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            given = explicit.bind(*args, **kwargs).arguments
+            settings = {key: given.pop(key) for key in own if key in given}
+            if attack.control and settings.get("network") is None:
+                settings["network"] = torch.nn.Identity()
+            super().__init__(attack=attack(**given), **settings)
+            self._fixed = "seed" in given
+
+    what = (attack.__doc__ or attack.__name__).strip().splitlines()[0]
+    array = _named(Made, name, f"{what}\n{_ATTACK_ARGS.format(attack=attack.__name__)}", explicit)
+    return array, dictionary_version(array)
+
+
+def _argument(name: str, annotation: str, default: Any = Parameter.empty) -> Parameter:
+    return Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+
+
+def _named(made: Any, name: str, doc: str, explicit: Signature) -> Any:
+    made.__name__ = made.__qualname__ = name
+    made.__module__, made.__doc__, made.__signature__ = __package__, doc, explicit
+    return made
