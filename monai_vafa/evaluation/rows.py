@@ -79,6 +79,12 @@ class AttackRows:
         """Names of the attacks, without their variations."""
         return list(self._attacks)
 
+    @property
+    def without_controls(self) -> list[str]:
+        """Names of the attacks that ask the network."""
+        bases = self._attacks.items()
+        return [name for name, base in bases if not (base if isinstance(base, Attack) else base[0]).control]
+
     def build(self, target: Target) -> dict[str, Attack]:
         """
         Make the attacks for a target.

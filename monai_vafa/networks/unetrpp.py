@@ -60,6 +60,8 @@ class UNETRPP(nn.Module):
             Without it, in evaluation and in TorchScript, a tensor is returned. The two coarse heads exist either way,
             so that a checkpoint fits with and without; but without, they require no gradient, so that parallel training
             does not wait for one.
+        depth_last: take and return volumes ``(B, C, width, height, depth)``, as MONAI loads them, although
+            ``img_size`` is (depth, height, width).
 
     Raises:
         ValueError: When a parameter is out of range.
@@ -85,6 +87,7 @@ class UNETRPP(nn.Module):
         shared_projection: bool = True,
         num_residual_blocks: int = 1,
         deep_supervision: bool = False,
+        depth_last: bool = False,
     ) -> None:
         super().__init__()
         image, patch = _integers("img_size", img_size, 3), _integers("patch_size", patch_size, 3)
@@ -102,6 +105,7 @@ class UNETRPP(nn.Module):
         sizes = feature_sizes(image, patch, _STAGES)
 
         self.input_shape = [channels, *image]
+        self.depth_last = depth_last
         self.deep_supervision = deep_supervision
         self.unetr_pp_encoder = PairedAttentionEncoder(
             channels,
@@ -184,6 +188,8 @@ class UNETRPP(nn.Module):
         Raises:
             ValueError: When the image has another shape.
         """
+        if self.depth_last:
+            image = image.permute(0, 1, 4, 3, 2)
         if list(image.shape[1:]) != self.input_shape:
             raise ValueError(
                 f"image of shape {list(image.shape)} must be a batch of {self.input_shape}: the network was built for "
@@ -194,6 +200,8 @@ class UNETRPP(nn.Module):
         middle = self.decoder4(coarse, features[1])
         fine = self.decoder3(middle, features[0])
         logits = self.out1(self.decoder2(fine, self.encoder1(image)))
+        if self.depth_last:
+            logits, fine, middle = [volume.permute(0, 1, 4, 3, 2) for volume in (logits, fine, middle)]
         if self.training and self.deep_supervision and not torch.jit.is_scripting():
             return [logits, self.out2(fine), self.out3(middle)]
         return logits
