@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from monai.bundle import ConfigParser, ConfigWorkflow
-from monai.engines import Evaluator, SupervisedEvaluator, SupervisedTrainer
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.inferers import SliceInferer
 
 from monai_vafa.attacks import Attack
@@ -24,7 +24,7 @@ from monai_vafa.target import BundleTarget, find_bundle, open_target
 from monai_vafa.target.config import Parts, config_files
 from monai_vafa.target.facts import value_range
 
-__all__ = ["Replaced", "Training", "attacked_evaluator", "hardened_trainer", "open_training"]
+__all__ = ["Replaced", "Training", "open_training", "with_handlers"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,17 +37,12 @@ _ENGINES = {"trainer": "train#trainer", "evaluator": "validate#evaluator"}
 
 
 class Replaced:
-    """
-    Does nothing in the place of a handler that hardening replaces.
-
-    Lists of handlers keep their length: multi-GPU configs of the zoo count handlers from the end.
-    """
+    """Takes the place of a handler and does nothing; multi-GPU configs of the zoo count handlers from the end."""
 
     def attach(self, engine: Any) -> None:
         """Do nothing."""
 
-    def __call__(self, engine: Any) -> None:
-        """Do nothing."""
+    __call__ = attach
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ def open_training(
     ckpt_dir: str | os.PathLike,
     output_dir: str | os.PathLike,
     config_file: str | Sequence[str] | None = None,
-    checkpoint: str | os.PathLike | bool | None = None,
+    checkpoint: str | os.PathLike | Literal[False] | None = None,
     dataset_dir: str | os.PathLike | None = None,
     overrides: Mapping[str, Any] | None = None,
     ids: Mapping[str, str] | None = None,
@@ -156,8 +151,15 @@ def open_training(
             raise ValueError(f"{name}={os.fspath(path)!r} is in the folder of the bundle: choose another folder.")
     files = _train_configs(folder, config_file)
     overrides = dict(overrides or {})
+    config = ConfigParser(ConfigParser.load_config_files([str(file) for file in files]))
+    for part, id_ in engines.items():
+        if not isinstance(config.get(id_), Mapping):
+            raise ValueError(
+                f"bundle {folder.name} can't be hardened: its train config has no {part} with the id {id_}. If it has "
+                f"another id, name it with ids={{{part!r}: '...'}}."
+            )
     if dataset_dir is not None:
-        if "dataset_dir" not in ConfigParser.load_config_files([str(file) for file in files]):
+        if "dataset_dir" not in config:
             raise ValueError(
                 f"dataset_dir={os.fspath(dataset_dir)!r}, but the train config of bundle {folder.name} has no id "
                 "dataset_dir: set the ids that name its data with overrides."
@@ -183,7 +185,6 @@ def open_training(
             **{"bundle_root": str(folder), **overrides},
         )
         parser = workflow.parser
-        _check_engines(parser, engines, folder.name)
         lr_scheduler = _replace_handlers(parser)
         settings = {"ckpt_dir": os.fspath(ckpt_dir), "output_dir": os.fspath(output_dir), "seed": seed}
         for id_, value in settings.items():
@@ -210,38 +211,28 @@ def open_training(
     return training
 
 
-def hardened_trainer(training: Training, max_epochs: int, train_handlers: Sequence[Any]) -> SupervisedTrainer:
+def with_handlers(
+    engine: Any, *, train_handlers: Sequence[Any] = (), val_handlers: Sequence[Any] = (), max_epochs: int | None = None
+) -> Any:
     """
-    Attach handlers to the trainer of a bundle; the ``_target_`` of ``train#trainer`` in a config.
+    Attach handlers to an engine of a training, after the bundle's own.
+
+    It is what ``train#trainer`` and ``validate#evaluator`` of a config are made with, so that MONAI finds its
+    properties, and ``--tracking`` can add handlers.
 
     Args:
-        training: an opened training.
-        max_epochs: number of epochs.
-        train_handlers: MONAI handlers, attached in this order after the bundle's own.
+        engine: trainer or evaluator of a :class:`Training`.
+        train_handlers: MONAI handlers, attached in this order.
+        val_handlers: likewise, of an evaluator.
+        max_epochs: number of epochs; ``None`` for the engine's own.
 
     Returns:
-        the trainer.
+        the engine.
     """
-    training.trainer.state.max_epochs = max_epochs
-    for handler in train_handlers:
-        handler.attach(training.trainer)
-    return training.trainer
-
-
-def attacked_evaluator(evaluator: Evaluator, val_handlers: Sequence[Any]) -> Evaluator:
-    """
-    Attach handlers to an evaluator of a training; the ``_target_`` of ``validate#evaluator`` in a config.
-
-    Args:
-        evaluator: evaluator of an opened training.
-        val_handlers: MONAI handlers, attached in this order after the bundle's own.
-
-    Returns:
-        the evaluator.
-    """
-    for handler in val_handlers:
-        handler.attach(evaluator)
-    return evaluator
+    engine.state.max_epochs = max_epochs or engine.state.max_epochs
+    for handler in (*train_handlers, *val_handlers):
+        handler.attach(engine)
+    return engine
 
 
 def _train_configs(folder: Path, config_file: str | Sequence[str] | None) -> list[Path]:
@@ -255,15 +246,6 @@ def _train_configs(folder: Path, config_file: str | Sequence[str] | None) -> lis
             f"bundle {folder.name} has no train config, so it can't be hardened; it has {configs}. Name another one "
             "with configs."
         ) from error
-
-
-def _check_engines(parser: ConfigParser, engines: Mapping[str, str], name: str) -> None:
-    for part, id_ in engines.items():
-        if not isinstance(parser.get(id_), Mapping):
-            raise ValueError(
-                f"bundle {name} can't be hardened: its train config has no {part} with the id {id_}. If it has another "
-                f"id, name it with ids={{{part!r}: '...'}}."
-            )
 
 
 def _components(config: Any, id_: str = "") -> Iterator[tuple[str, str]]:

@@ -45,15 +45,7 @@ class AttackHandler:
         self.image_key = image_key
 
     def attach(self, engine: Engine) -> None:
-        """
-        Attack the batches of an engine from now on.
-
-        Args:
-            engine: MONAI's ``SupervisedTrainer`` or ``SupervisedEvaluator``.
-
-        Raises:
-            TypeError: If it is another engine.
-        """
+        """Attack the batches of a trainer or evaluator from now on."""
         if not isinstance(engine, SupervisedTrainer | SupervisedEvaluator):
             raise TypeError(
                 f"engine must be a SupervisedTrainer or SupervisedEvaluator of MONAI, got {type(engine).__name__}."
@@ -62,14 +54,5 @@ class AttackHandler:
             engine.add_event_handler(Events.ITERATION_STARTED, self)
 
     def __call__(self, engine: SupervisedTrainer | SupervisedEvaluator) -> None:
-        """
-        Attack the batch of an engine at ``ITERATION_STARTED``.
-
-        Args:
-            engine: gets a new batch with the adversarial image; the old batch is left as it was.
-
-        Raises:
-            ValueError: If ``image_key`` is not where the engine finds its image, or image, label and attack don't
-                fit together.
-        """
+        """Attack the batch of an engine at ``ITERATION_STARTED``."""
         replace_image(engine, self.attack, self.image_key)

@@ -21,16 +21,7 @@ __all__ = ["PreparedBatch", "attack_of_iteration", "check_attack", "inner_networ
 
 
 def check_attack(attack: Attack) -> Attack:
-    """
-    Refuse what can't attack the batches of an engine.
-
-    Args:
-        attack: any untargeted attack.
-
-    Raises:
-        TypeError: If it is not an attack.
-        ValueError: If it is targeted: a batch has the label of its image, and no target.
-    """
+    """Refuse what is not an attack, and targeted attacks: a batch has the label of its image, and no target."""
     if not isinstance(attack, Attack):
         raise TypeError(f"attack must be one of monai_vafa.attacks, got {type(attack).__name__}.")
     if attack.targeted:
@@ -77,15 +68,7 @@ class _WithInputs(torch.nn.Module):
 
 @dataclass(frozen=True)
 class PreparedBatch:
-    """
-    What the engine's ``prepare_batch`` makes of ``engine.state.batch``.
-
-    Args:
-        image: ``(B, C, *spatial)``, on the engine's device.
-        label: ``(B, 1 or classes, *spatial)`` or ``None``.
-        args: further inputs of the network.
-        kwargs: further inputs of the network by name.
-    """
+    """What the engine's ``prepare_batch`` makes of its batch: image, label or ``None``, and other inputs."""
 
     image: torch.Tensor
     label: torch.Tensor | None
@@ -108,17 +91,8 @@ class PreparedBatch:
 
 
 def replace_image(engine: SupervisedTrainer | SupervisedEvaluator, attack: Attack, image_key: Hashable) -> None:
-    """
-    Give an engine at ``ITERATION_STARTED`` a new batch with the adversarial image.
-
-    Args:
-        engine: a trainer or evaluator. The old batch is left as it is, since data loaders may give it out again.
-        attack: run window by window if the engine has a :class:`monai.inferers.SlidingWindowInferer`.
-        image_key: key or index of the image in the batch.
-
-    Raises:
-        ValueError: If ``image_key`` is not where the engine finds its image.
-    """
+    """Give an engine at ``ITERATION_STARTED`` a new batch with the adversarial image; ``image_key`` is its place."""
+    # A new batch, since data loaders may give out the old one again.
     batch: Any = dict(engine.state.batch) if isinstance(engine.state.batch, Mapping) else list(engine.state.batch)
     prepared = PreparedBatch.of(engine)
     try:

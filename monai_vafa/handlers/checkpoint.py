@@ -52,12 +52,7 @@ class TrainingCheckpoint:
         self._last: Checkpoint | None = None
 
     def attach(self, engine: Engine) -> None:
-        """
-        Keep the checkpoints of an engine from now on.
-
-        Args:
-            engine: MONAI's ``SupervisedTrainer``.
-        """
+        """Keep the checkpoints of a ``SupervisedTrainer`` from now on."""
         if engine.has_event_handler(self._start):
             return
         engine.add_event_handler(Events.STARTED, self._start)
@@ -75,7 +70,7 @@ class TrainingCheckpoint:
         if self.resume:
             CheckpointLoader(os.path.join(self.ckpt_dir, "last.pt"), state, map_location=engine.state.device)(engine)
 
-    def _score(self, evaluator: Engine) -> float:
+    def _score(self, evaluator: Any) -> float:
         return evaluator.state.metrics[evaluator.state.key_metric_name]
 
     def _save_best(self, evaluator: Engine) -> None:

@@ -38,22 +38,12 @@ class EpochSeedHandler:
         self.seed = int(seed)
 
     def attach(self, engine: Engine) -> None:
-        """
-        Seed every epoch of an engine from now on.
-
-        Args:
-            engine: a trainer with a data loader that can be iterated over repeatedly.
-        """
+        """Seed every epoch of an engine from now on; its data loader must allow several passes."""
         if not engine.has_event_handler(self, Events.EPOCH_STARTED):
             engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """
-        Seed the epoch of an engine at ``EPOCH_STARTED``.
-
-        Args:
-            engine: the engine.
-        """
+        """Seed the epoch of an engine at ``EPOCH_STARTED``."""
         entropy = (self.seed, engine.state.epoch, idist.get_rank())
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         manual_seed(seed)

@@ -27,12 +27,7 @@ class TrainingProgress:
         self._bar: tqdm | None = None
 
     def attach(self, engine: Engine) -> None:
-        """
-        Show the progress of an engine from now on.
-
-        Args:
-            engine: any trainer that knows the length of its epochs.
-        """
+        """Show the progress of a trainer from now on."""
         if engine.has_event_handler(self._open):
             return
         # Not at STARTED, when a checkpoint may still be loading.

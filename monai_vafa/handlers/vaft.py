@@ -117,15 +117,7 @@ class VAFTHandler:
         self._attacked: tuple[PreparedBatch, torch.Tensor] | None = None
 
     def attach(self, engine: Engine) -> None:
-        """
-        Train an engine with VAFT from now on.
-
-        Args:
-            engine: MONAI's ``SupervisedTrainer``.
-
-        Raises:
-            TypeError: If it is another engine.
-        """
+        """Train MONAI's ``SupervisedTrainer`` with VAFT from now on."""
         if not isinstance(engine, SupervisedTrainer):
             raise TypeError(f"engine must be a SupervisedTrainer of MONAI, got {type(engine).__name__}.")
         if not engine.has_event_handler(self._attack, Events.ITERATION_STARTED):

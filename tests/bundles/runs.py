@@ -46,14 +46,14 @@ def held_out_dsc(predictions, cache):
     return scores
 
 
-def workflow(bundle, *files, workflow_type, **overrides):
+def workflow(name, /, *files, workflow_type, **overrides):
     """A bundle's config with overlays, in this process."""
-    configs = [str(BUNDLES / bundle / "configs" / file) for file in files]
+    configs = [str(BUNDLES / name / "configs" / file) for file in files]
     return ConfigWorkflow(configs, workflow_type=workflow_type, logging_file=False, **overrides)
 
 
-def run(bundle, *files, workflow_type="train", **overrides):
-    made = workflow(bundle, *files, workflow_type=workflow_type, **overrides)
+def run(name, /, *files, workflow_type="train", **overrides):
+    made = workflow(name, *files, workflow_type=workflow_type, **overrides)
     made.initialize()
     made.run()
     made.finalize()

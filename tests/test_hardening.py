@@ -1,0 +1,223 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Any bundle is hardened by its own training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+from monai.handlers import CheckpointSaver
+
+from monai_vafa.attacks import SliceFrequencyAttack
+from monai_vafa.hardening import open_training
+from monai_vafa.target import open_target
+from tests.target import zoo
+from tests.target.zoo import configs
+
+TRAIN = Path(__file__).parents[1] / "bundles" / "vaft_training" / "configs" / "train.json"
+QUICK = {
+    "attack_parameters": {"steps": 1},
+    "validation_parameters": {"steps": 1},
+    "epochs": 1,
+    "val_interval": 1,
+    "tensorboard": False,
+}
+
+
+def content(folder):
+    """Hash of every file of a bundle."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def harden(bundle, folder, **overrides):
+    settings = {"bundle": str(bundle.folder), "dataset_dir": str(bundle.data), "ckpt_dir": str(folder), **QUICK}
+    made = ConfigWorkflow(str(TRAIN), workflow_type="train", logging_file=False, **{**settings, **overrides})
+    made.initialize()
+    made.run()
+    made.finalize()
+    return made.parser.get_parsed_content
+
+
+def opened(bundle, folder, **options):
+    return open_training(bundle.folder, ckpt_dir=folder, output_dir=folder, dataset_dir=bundle.data, **options)
+
+
+@pytest.mark.parametrize("make", [zoo.softmax, zoo.sigmoid, zoo.yaml_configs], ids=lambda make: make.__name__)
+def test_any_bundle_is_hardened(make, tmp_path):
+    bundle = make(tmp_path / "zoo")
+    before = content(bundle.folder)
+    get = harden(bundle, tmp_path / "made")
+    assert content(bundle.folder) == before
+    assert {path.name for path in (tmp_path / "made").iterdir()} <= {"model.pt", "last.pt", "eval"}
+    assert get("train#handlers")[1].attack.activation == open_target(bundle.folder).activation
+    assert {"loss_clean", "loss_adversarial", "loss_frequency"} <= set(get("train#trainer").state.output[0])
+    old = open_target(bundle.folder).network.state_dict()
+    new = open_target(bundle.folder, checkpoint=tmp_path / "made" / "model.pt").network.state_dict()
+    changes = [(new[name] - value).abs().max() for name, value in old.items() if "weight" in name]
+    # A few steps away from the bundle's own weights: it is where the training started.
+    assert 0 < max(changes) < 0.01
+
+
+def test_best_weights_are_chosen_under_attack(tmp_path):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    training = opened(bundle, tmp_path / "made")
+    attack = training.attack("vafa", {"steps": 3}, validation=True)
+    assert attack.intensity_range is not None
+    handler = harden(bundle, tmp_path / "made", validation_parameters={"steps": 3})("validate#handlers")[0]
+    evaluator = training.evaluator
+    evaluator.run(1)
+    clean = evaluator.state.metrics["val_mean_dice_under_attack"]
+    handler.attach(evaluator)
+    evaluator.run(1)
+    assert evaluator.state.metrics["val_mean_dice_under_attack"] < clean
+    evaluator.remove_event_handler(handler, Events.ITERATION_STARTED)
+    training.clean_evaluator.run(1)
+    assert training.clean_evaluator.state.metrics["val_mean_dice"] == pytest.approx(clean)
+
+
+def test_settings_reach_the_training(tmp_path):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    path = bundle.folder / "configs" / "train.json"
+    config = json.loads(path.read_text())
+    config["learning_rate"] = 0.004
+    config["optimizer"]["lr"] = "@learning_rate"
+    path.write_text(json.dumps(config))
+    options = {"epochs": 3, "iterations_per_epoch": 1, "learning_rate_scale": 0.5, "device": "cpu"}
+    training = opened(bundle, tmp_path / "made", **options)
+    assert training.parts.parser.get_parsed_content("epochs") == training.trainer.state.max_epochs == 3
+    assert training.trainer.state.epoch_length == 1
+    assert training.trainer.optimizer.param_groups[0]["lr"] == 0.002
+    config["optimizer"]["lr"] = "$@learning_rate * 2"
+    path.write_text(json.dumps(config))
+    training = opened(bundle, tmp_path / "made", **options)
+    assert training.trainer.optimizer.param_groups[0]["lr"] == 0.004
+
+
+def test_nothing_of_the_bundle_saves(tmp_path, monkeypatch):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    monkeypatch.setattr(CheckpointSaver, "__init__", lambda *args, **kwargs: pytest.fail("a saver was made"))
+    training = opened(bundle, tmp_path / "made")
+    training.evaluator.run(1)
+    assert not (tmp_path / "made").exists()
+
+
+def test_from_scratch_and_from_other_weights(tmp_path):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    own = torch.load(bundle.folder / "models" / "model.pt", weights_only=True)
+    scratch = opened(bundle, tmp_path / "made", checkpoint=False).trainer.network.state_dict()
+    name = next(name for name in own if "weight" in name)
+    assert not torch.equal(scratch[name], own[name])
+    torch.save({"model": {key: value + 1 for key, value in own.items()}}, tmp_path / "other.pt")
+    other = opened(bundle, tmp_path / "made", checkpoint=tmp_path / "other.pt").trainer.network.state_dict()
+    torch.testing.assert_close(other[name], own[name] + 1)
+
+
+def test_two_dimensional_networks_are_attacked_by_vafa_2d(tmp_path):
+    bundle = zoo.pictures(tmp_path / "zoo")
+    inference = json.loads((bundle.folder / "configs" / "inference.json").read_text())
+    both = ["image", "label"]
+    pairs = "$[{'image': i, 'label': i.replace('images', 'labels')} for i in @images]"
+    config = configs.train(
+        inference["network_def"],
+        [
+            {"_target_": "LoadImaged", "keys": both},
+            {"_target_": "EnsureChannelFirstd", "keys": "image", "channel_dim": -1},
+            {"_target_": "EnsureChannelFirstd", "keys": "label", "channel_dim": "no_channel"},
+            {"_target_": "Resized", "keys": both, "spatial_size": [32, 16], "mode": "nearest"},
+            {"_target_": "ScaleIntensityd", "keys": "image"},
+        ],
+        inference["inferer"],
+        random=[],
+        loss={"_target_": "DiceCELoss", "to_onehot_y": True, "softmax": True},
+        post=[{"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [True, False], "to_onehot": 2}],
+        training=pairs,
+        validation=pairs,
+        ids={"images": inference["images"]},
+    )
+    (bundle.folder / "configs" / "train.json").write_text(json.dumps(config))
+    get = harden(bundle, tmp_path / "made")
+    assert isinstance(get("train#handlers")[1].attack, SliceFrequencyAttack)
+    assert open_target(bundle.folder, checkpoint=tmp_path / "made" / "model.pt").spatial_dims == 2
+
+
+def test_a_key_metric_that_is_not_a_dsc_is_mentioned(tmp_path, caplog):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    metric = {"_target_": "HausdorffDistance", "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}
+    config = json.loads((bundle.folder / "configs" / "train.json").read_text())
+    zoo.change(bundle.folder, "train", validate={**config["validate"], "key_metric": {"val_hd": metric}})
+    opened(bundle, tmp_path / "made")
+    assert "those of the best val_hd_under_attack, which is not a DSC" in caplog.text
+
+
+def refused(bundle, folder, message, error=ValueError, **options):
+    with pytest.raises(error, match=message):
+        opened(bundle, folder, **options)
+
+
+def test_bundles_that_can_not_be_hardened(tmp_path):
+    refused(zoo.slices(tmp_path / "slices"), tmp_path / "made", "slices has no train config.*it has inference.json")
+    bundle = zoo.softmax(tmp_path / "zoo")
+    refused(bundle, bundle.folder / "models", "is in the folder of the bundle")
+    refused(bundle, tmp_path / "made", "nosuch.json", FileNotFoundError, config_file="nosuch.json")
+    config = json.loads((bundle.folder / "configs" / "train.json").read_text())
+    slices = {"_target_": "SliceInferer", "roi_size": [16, 16], "spatial_dim": 2}
+    changes = {
+        "no evaluator with the id validate#evaluator": None,
+        "slice by slice": {**config["validate"], "inferer": slices},
+        "no key metric": {
+            **config["validate"],
+            "evaluator": {**config["validate"]["evaluator"], "key_val_metric": None},
+        },
+    }
+    for message, validate in changes.items():
+        zoo.change(bundle.folder, "train", validate=validate)
+        refused(bundle, tmp_path / "made", message)
+    zoo.change(bundle.folder, "train", validate=config["validate"], optimizer={"_target_": "torch.optim.Adam"})
+    refused(bundle, tmp_path / "made", "names no lr", learning_rate_scale=0.5)
+    (bundle.folder / "models" / "model.pt").unlink()
+    refused(bundle, tmp_path / "made", "has no weights", FileNotFoundError)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [zoo.softmax, zoo.sigmoid], ids=lambda make: make.__name__)
+def test_both_ranks_train_with_vaft(make, tmp_path):
+    """By the bundle's own config for several GPUs."""
+    bundle = make(tmp_path / "zoo")
+    before = content(bundle.folder)
+    losses = "$print('terms', dist.get_rank(), sorted(k for k in @train#trainer.state.output[0] if 'loss_' in str(k)))"
+    (tmp_path / "tell.json").write_text(
+        json.dumps({"imports": ["$import monai_vafa", "$import torch.distributed as dist"], "+run": [losses]})
+    )
+    options = {
+        "bundle": bundle.folder,
+        "dataset_dir": bundle.data,
+        "ckpt_dir": tmp_path / "made",
+        "configs": ["train.json", "multi_gpu_train.json"],
+        **QUICK,
+    }
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["-m", "monai.bundle", "run", "--config_file", str([str(TRAIN), str(tmp_path / "tell.json")])]
+    done = subprocess.run(
+        [*command, *(word for key, value in options.items() for word in (f"--{key}", str(value)))],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    log = done.stdout + done.stderr
+    assert done.returncode == 0, log[-6000:]
+    for rank in (0, 1):
+        assert f"terms {rank} ['loss_adversarial', 'loss_clean', 'loss_frequency']" in log
+    assert content(bundle.folder) == before
+    open_target(bundle.folder, checkpoint=tmp_path / "made" / "model.pt")
