@@ -5,18 +5,7 @@
 from __future__ import annotations
 
 from .bundle import BundleTarget, open_target
-from .root import bundle_root
 from .source import copy_bundle, find_bundle, shipped_bundles
 from .target import Target
-from .windows import fitting_block_size
 
-__all__ = [
-    "BundleTarget",
-    "Target",
-    "bundle_root",
-    "copy_bundle",
-    "find_bundle",
-    "fitting_block_size",
-    "open_target",
-    "shipped_bundles",
-]
+__all__ = ["BundleTarget", "Target", "copy_bundle", "find_bundle", "open_target", "shipped_bundles"]

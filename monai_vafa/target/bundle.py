@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,22 +82,25 @@ def open_target(
     """
     folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
     metadata = read_metadata(folder)
-    opening = _Opening(
-        folder=folder,
-        metadata=metadata,
-        class_names=output_classes(metadata, folder.name),
-        ids=dict(ids or {}),
-        overrides=dict(overrides or {}),
-        checkpoint=checkpoint,
-        activation=None if activation is None else check_activation(activation),
-        device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
-    )
+    class_names = output_classes(metadata, folder.name)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     files = config_files(folder, workflow=workflow, config_file=config_file)
     announce(folder)
-    reading = opening.read(files)
-    if workflow is None and config_file is None and not reading.preprocessing.takes_class_maps:
-        reading = opening.read_labels(reading)
-    return opening.build(reading)
+    read = partial(
+        _read,
+        folder,
+        metadata=metadata,
+        class_names=class_names,
+        device=place,
+        overrides=dict(overrides or {}),
+        ids=ids,
+        checkpoint=checkpoint,
+        activation=None if activation is None else check_activation(activation),
+    )
+    found = read(files)
+    if workflow is None and config_file is None and not found.preprocessing.takes_class_maps:
+        found = _labels_converted(found, read) or found
+    return _build(found, metadata, class_names, place, dict(overrides or {}))
 
 
 @dataclass(frozen=True)
@@ -105,28 +108,18 @@ class BundleTarget(Target):
     """
     A segmentation bundle, opened by :func:`open_target`.
 
+    Beside what :class:`Target` lists, it keeps the parts of the bundle.
+
     Args:
         name: name of the folder, which is that of the bundle in the zoo.
         description: name, version and description of the bundle.
         folder: absolute path of the bundle.
-        network: see :class:`Target`.
-        device: see :class:`Target`.
-        preprocessing: files of a case -> image and label, see :meth:`Target.preprocess`.
+        network: see :class:`Target`, as are all others that are not listed here.
+        preprocessing: files of a case -> image and label, see :meth:`preprocess`.
         postprocessing: the bundle's own, of a dictionary with the preprocessed image and the logits as ``"pred"``,
             without transforms that write files; ``None`` if there is none.
         inferer: how the network segments a whole image.
-        roi_size: see :class:`Target`.
-        sw_batch_size: see :class:`Target`.
-        window: see :class:`Target`.
-        slice_axis: see :class:`Target`.
-        class_names: see :class:`Target`.
-        activation: see :class:`Target`.
         loss: loss of the training, if the config has one.
-        intensity_range: see :class:`Target`.
-        to_file_units: see :class:`Target`.
-        image_key: see :class:`Target`.
-        label_key: see :class:`Target`.
-        checkpoint: see :class:`Target`.
         parts: builds further parts of the config.
         files: config files that were read.
         overrides: id -> value, with which they were read.
@@ -237,7 +230,7 @@ class BundleTarget(Target):
 
 @dataclass(frozen=True)
 class _Reading:
-    """Configs of a bundle, and the small parts that tell whether they are the right ones."""
+    """Configs of a bundle and their small parts, which tell whether the configs are the right ones."""
 
     files: list[Path]
     parts: Parts
@@ -249,107 +242,109 @@ class _Reading:
     preprocessing: Preprocessing
 
 
-@dataclass(frozen=True)
-class _Opening:
-    """What :func:`open_target` was told, and the steps that it takes."""
-
-    folder: Path
-    metadata: dict[str, Any]
-    class_names: list[str]
-    ids: dict[str, str]
-    overrides: dict[str, Any]
-    checkpoint: str | os.PathLike | Literal[False] | None
-    activation: str | None
-    device: torch.device
-
-    def read(self, files: list[Path]) -> _Reading:
-        """Read configs, find the weights and build everything small."""
-        parts = open_parts(self.folder, files, device=self.device, overrides=self.overrides, ids=self.ids)
-        checkpoint, key = (None, None) if self.checkpoint is False else find_checkpoint(parts)
-        if self.checkpoint:
-            checkpoint = Path(self.checkpoint)
-        if checkpoint is not None and not checkpoint.is_file():
-            raise FileNotFoundError(
-                f"bundle {parts.name} has no weights: {str(checkpoint)!r} does not exist. Name the file with "
-                "checkpoint, or download it from where the bundle's large_files.yml says."
-            )
-        transforms = parts.require("preprocessing")
-        postprocessing = parts.optional("postprocessing")
-        loss = parts.optional("loss")
-        activation = self.activation or find_activation(
-            postprocessing=postprocessing, loss=loss, metadata=self.metadata, class_names=self.class_names
+def _read(
+    folder: Path,
+    files: list[Path],
+    *,
+    metadata: Mapping[str, Any],
+    class_names: list[str],
+    device: torch.device,
+    overrides: Mapping[str, Any],
+    ids: Mapping[str, str] | None,
+    checkpoint: str | os.PathLike | Literal[False] | None,
+    activation: str | None,
+) -> _Reading:
+    """Read configs, find the weights and build everything but network and inferer."""
+    parts = open_parts(folder, files, device=device, overrides=overrides, ids=ids)
+    weights, key = (None, None) if checkpoint is False else find_checkpoint(parts)
+    if checkpoint:
+        weights = Path(checkpoint)
+    if weights is not None and not weights.is_file():
+        raise FileNotFoundError(
+            f"bundle {parts.name} has no weights: {str(weights)!r} does not exist. Name the file with checkpoint, or "
+            "download it from where the bundle's large_files.yml says."
         )
-        image_key, label_key = _keys(parts, flat(transforms))
-        preprocessing = Preprocessing(
-            Compose(transforms) if isinstance(transforms, Sequence) else transforms,
-            image_key=image_key,
-            label_key=label_key,
-            channels=self.class_names if activation == "sigmoid" and len(self.class_names) > 1 else (),
-            maps_tell=self.class_names[0].lower() == "background" or getattr(loss, "to_onehot_y", False),
-        )
-        return _Reading(files, parts, checkpoint, key, loss, postprocessing, activation, preprocessing)
+    transforms, loss = parts.require("preprocessing"), parts.optional("loss")
+    postprocessing = parts.optional("postprocessing")
+    activation = activation or find_activation(
+        postprocessing=postprocessing, loss=loss, metadata=metadata, class_names=class_names
+    )
+    image_key, label_key = _keys(parts, flat(transforms))
+    preprocessing = Preprocessing(
+        Compose(transforms) if isinstance(transforms, Sequence) else transforms,
+        image_key=image_key,
+        label_key=label_key,
+        channels=class_names if activation == "sigmoid" and len(class_names) > 1 else (),
+        maps_tell=class_names[0].lower() == "background" or getattr(loss, "to_onehot_y", False),
+    )
+    return _Reading(files, parts, weights, key, loss, postprocessing, activation, preprocessing)
 
-    def read_labels(self, first: _Reading) -> _Reading:
-        """Take other configs of the bundle if they know how labels become classes."""
-        for workflow in ("evaluate", "train"):
-            try:
-                other = self.read(config_files(self.folder, workflow=workflow))
-            except (FileNotFoundError, ValueError) as error:
-                logger.debug("bundle %s can't be opened with workflow=%r: %s", self.folder.name, workflow, error)
-                continue
-            if other.preprocessing.takes_class_maps:
-                other.preprocessing.unlabelled = first.preprocessing
-                logger.info(
-                    "bundle %s is opened with workflow=%r, which converts labels to classes",
-                    self.folder.name,
-                    workflow,
-                )
-                return other
-        return first
 
-    def build(self, reading: _Reading) -> BundleTarget:
-        """Build the network, load its weights, and put everything together."""
-        parts, preprocessing = reading.parts, reading.preprocessing
-        network = parts.require("network")
-        if not isinstance(network, torch.nn.Module):
-            raise ValueError(
-                f"bundle {parts.name}: id {parts.find('network')!r} is not a network but {type(network).__name__}; "
-                "name the right one with ids={'network': '...'}."
-            )
-        if reading.checkpoint is not None:
-            load_checkpoint(network, reading.checkpoint, key=reading.key)
-        inferer = parts.optional("inferer") or SimpleInferer()
-        slice_axis = inferer.spatial_dim if isinstance(inferer, SliceInferer) else None
-        if slice_axis is not None:
-            network = SliceNetwork(network, slice_axis)
-        roi_size = inferer_window(inferer)
-        image_keys = [preprocessing.image_key, *preprocessing.file_keys]
-        _warn_of_own_engine(parts)
-        return BundleTarget(
-            name=parts.name,
-            description=_description(parts.name, self.metadata),
-            folder=self.folder,
-            network=network.to(self.device).eval(),
-            device=self.device,
-            preprocessing=preprocessing,
-            postprocessing=_without_savers(reading.postprocessing),
-            inferer=inferer,
-            roi_size=roi_size,
-            sw_batch_size=getattr(inferer, "sw_batch_size", 1),
-            window=image_window(roi_size, self.metadata),
-            slice_axis=slice_axis,
-            class_names=self.class_names,
-            activation=reading.activation,
-            loss=reading.loss,
-            intensity_range=value_range(preprocessing.transform, image_keys),
-            to_file_units=file_units(preprocessing.transform, image_keys),
-            image_key=preprocessing.image_key,
-            label_key=preprocessing.label_key,
-            checkpoint=reading.checkpoint,
-            parts=parts,
-            files=reading.files,
-            overrides=self.overrides,
+def _labels_converted(first: _Reading, read: Callable[[list[Path]], _Reading]) -> _Reading | None:
+    """Configs of the bundle that convert labels to classes; the first ones serve cases without labels."""
+    folder = first.parts.folder
+    for workflow in ("evaluate", "train"):
+        try:
+            other = read(config_files(folder, workflow=workflow))
+        except (FileNotFoundError, ValueError) as error:
+            logger.debug("bundle %s can't be opened with workflow=%r: %s", folder.name, workflow, error)
+            continue
+        if other.preprocessing.takes_class_maps:
+            other.preprocessing.unlabelled = first.preprocessing
+            logger.info("bundle %s is opened with workflow=%r, which converts labels", folder.name, workflow)
+            return other
+    return None
+
+
+def _build(
+    found: _Reading,
+    metadata: Mapping[str, Any],
+    class_names: list[str],
+    device: torch.device,
+    overrides: dict[str, Any],
+) -> BundleTarget:
+    """Build network and inferer, load the weights, and put everything together."""
+    parts, preprocessing = found.parts, found.preprocessing
+    network = parts.require("network")
+    if not isinstance(network, torch.nn.Module):
+        raise ValueError(
+            f"bundle {parts.name}: id {parts.find('network')!r} is not a network but {type(network).__name__}; "
+            "name the right one with ids={'network': '...'}."
         )
+    if found.checkpoint is not None:
+        load_checkpoint(network, found.checkpoint, key=found.key)
+    inferer = parts.optional("inferer") or SimpleInferer()
+    slice_axis = inferer.spatial_dim if isinstance(inferer, SliceInferer) else None
+    if slice_axis is not None:
+        network = SliceNetwork(network, slice_axis)
+    roi_size = inferer_window(inferer)
+    image_keys = [preprocessing.image_key, *preprocessing.file_keys]
+    _warn_of_own_engine(parts)
+    return BundleTarget(
+        name=parts.name,
+        description=_description(parts.name, metadata),
+        folder=parts.folder,
+        network=network.to(device).eval(),
+        device=device,
+        preprocessing=preprocessing,
+        postprocessing=_without_savers(found.postprocessing),
+        inferer=inferer,
+        roi_size=roi_size,
+        sw_batch_size=getattr(inferer, "sw_batch_size", 1),
+        window=image_window(roi_size, metadata),
+        slice_axis=slice_axis,
+        class_names=class_names,
+        activation=found.activation,
+        loss=found.loss,
+        intensity_range=value_range(preprocessing.transform, image_keys),
+        to_file_units=file_units(preprocessing.transform, image_keys),
+        image_key=preprocessing.image_key,
+        label_key=preprocessing.label_key,
+        checkpoint=found.checkpoint,
+        parts=parts,
+        files=found.files,
+        overrides=overrides,
+    )
 
 
 def _keys(parts: Parts, transforms: Sequence[Callable]) -> tuple[str, str]:

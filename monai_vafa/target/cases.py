@@ -24,21 +24,7 @@ Items = list[dict[str, Any]]
 
 
 def cases_of_config(parts: Parts, *, image_key: str, label_key: str, file_keys: Sequence[str]) -> Items:
-    """
-    Cases that a config names.
-
-    Where it names images alone, as most inference configs do, their labels are those that the config's ``dataset_dir``
-    holds for them in one of the layouts of :func:`monai_vafa.data.folder_cases`.
-
-    Args:
-        parts: parts of the bundle.
-        image_key: key of the image.
-        label_key: key of the label.
-        file_keys: keys of the image's files, which the result also has as a list under ``image_key``.
-
-    Raises:
-        ValueError: If there are none, or the files of the first one do not exist.
-    """
+    """Cases that a config names, with the labels of its ``dataset_dir`` if it names images alone."""
     id_ = parts.find("data")
     problem = "names no cases here"
     items: Items = []
@@ -75,21 +61,7 @@ def cases_of_folder(
     name: str,
     config_cases: Callable[[str], Items],
 ) -> Items:
-    """
-    Cases of a folder, see :meth:`monai_vafa.target.BundleTarget.cases`.
-
-    Args:
-        dataset_dir: the folder.
-        section: section of its ``dataset.json``.
-        image_key: key of the image.
-        label_key: key of the label.
-        name: name of the bundle, for messages.
-        config_cases: returns the cases that the config finds in this ``dataset_dir``, or raises ``ValueError``.
-
-    Raises:
-        FileNotFoundError: If the folder does not exist.
-        ValueError: If it holds nothing that fits.
-    """
+    """Cases of a folder, see :meth:`monai_vafa.target.BundleTarget.cases`."""
     root = Path(dataset_dir).expanduser().resolve()
     found: Items = []
     problem = ""

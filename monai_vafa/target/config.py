@@ -57,19 +57,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 def config_files(
     folder: Path, *, workflow: str | None = None, config_file: str | Sequence[str] | None = None
 ) -> list[Path]:
-    """
-    Config files of a bundle, each laid over those before it.
-
-    Args:
-        folder: folder of the bundle.
-        workflow: "inference", "evaluate" (``evaluate`` over ``train``) or "train"; ``None`` for the first of these
-            that exists.
-        config_file: names of files in ``configs``, or paths; replaces ``workflow``.
-
-    Raises:
-        ValueError: If both are given, or the workflow is unknown or does not exist.
-        FileNotFoundError: If a file of ``config_file`` does not exist.
-    """
+    """Config files of a bundle, each laid over those before it: of a workflow, of the first there is, or as named."""
     if config_file is not None:
         if workflow is not None:
             raise ValueError(f"workflow={workflow!r} and config_file={config_file!r} both choose configs; give one.")
@@ -91,20 +79,7 @@ def config_files(
 def open_workflow(
     folder: Path, files: Sequence[Path], *, device: torch.device, overrides: Mapping[str, Any]
 ) -> ConfigWorkflow:
-    """
-    Read configs so that single parts can be built; nothing is built or run yet.
-
-    ``bundle_root`` becomes the folder of the bundle, and ``device`` replaces every CUDA device that a config names.
-
-    Args:
-        folder: folder of the bundle.
-        files: config files, each laid over those before it.
-        device: where the config puts its tensors.
-        overrides: id -> value, as on the command line of ``monai.bundle run``.
-
-    Returns:
-        a workflow of type "train" if the config trains or validates, otherwise "infer".
-    """
+    """Read configs, but build and run nothing; ``device`` replaces every CUDA device that they name."""
     names = [str(path) for path in files]
     content = ConfigParser.load_config_files(names)
     workflow = ConfigWorkflow(
@@ -126,16 +101,7 @@ class Parts:
     Finds and builds the parts of a bundle, each on its own.
 
     A part is looked for under the id that the user gave, else under that of MONAI's property of it, else under ids
-    that other bundles use (:data:`PARTS`). Only what a part refers to is built with it, and
-    :class:`~monai_vafa.target.scripts.BundleModules` isolates the code that this runs.
-
-    Args:
-        workflow: configs that were read, not run.
-        modules: isolates the Python modules of the bundle, and knows its folder.
-        ids: part -> id in the config, where the bundle differs from all others.
-
-    Raises:
-        ValueError: If ``ids`` names an unknown part, or an id that the config does not have.
+    that other bundles use (:data:`PARTS`). Only what a part refers to is built with it.
     """
 
     def __init__(
@@ -165,12 +131,7 @@ class Parts:
         return next((id_ for id_ in self.candidates(part) if self.parser.get(id_) is not None), None)
 
     def require(self, part: str) -> Any:
-        """
-        Build a part.
-
-        Raises:
-            ValueError: If it does not exist or can't be built.
-        """
+        """Build a part."""
         id_ = self.find(part)
         if id_ is None:
             raise ValueError(
@@ -185,16 +146,7 @@ class Parts:
         return None if id_ is None else self.build(part, id_)
 
     def build(self, part: str, id_: str) -> Any:
-        """
-        Build what has an id.
-
-        Args:
-            part: name for the error message.
-            id_: id in the config.
-
-        Raises:
-            ValueError: If the config can't be evaluated; gives the reason.
-        """
+        """Build what has an id; ``part`` is its name in error messages."""
         try:
             with self.modules:
                 return self.parser.get_parsed_content(id_)
@@ -219,16 +171,7 @@ def open_parts(
     overrides: Mapping[str, Any],
     ids: Mapping[str, str] | None = None,
 ) -> Parts:
-    """
-    Read configs, with the bundle's own modules isolated, see :func:`open_workflow` and :class:`Parts`.
-
-    Args:
-        folder: folder of the bundle.
-        files: config files, each laid over those before it.
-        device: where the config puts its tensors.
-        overrides: id -> value.
-        ids: part -> id in the config.
-    """
+    """Read configs, with the bundle's own modules isolated."""
     modules = BundleModules(folder)
     with modules:
         workflow = open_workflow(folder, files, device=device, overrides=overrides)
@@ -242,12 +185,6 @@ def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
     The first of these that exists: ``ids["checkpoint"]``; a ``CheckpointLoader`` anywhere in the config that loads
     nothing but a network (others resume a training), is not disabled and does not belong to the training; the ids
     ``checkpoint`` and ``ckpt_path``; ``models/model.pt``. Relative paths start at the bundle.
-
-    Args:
-        parts: parts of the bundle.
-
-    Returns:
-        path, which need not exist, and key or ``None``.
     """
     if "checkpoint" not in parts.ids:
         for id_, loader in _loaders(parts.parser.get()):

@@ -29,12 +29,7 @@ _HARMLESS = tuple(f"monai.transforms.{name}.dictionary" for name in ("io", "spat
 
 
 def flat(transform: Callable | Sequence[Callable] | None) -> list[Callable]:
-    """
-    Single transforms of a composition, in order.
-
-    Args:
-        transform: one transform, several, or ``None``.
-    """
+    """Single transforms of a composition, in order."""
     if transform is None:
         return []
     if isinstance(transform, Compose):
@@ -43,19 +38,7 @@ def flat(transform: Callable | Sequence[Callable] | None) -> list[Callable]:
 
 
 def output_classes(metadata: Mapping[str, Any], name: str) -> list[str]:
-    """
-    Names of the output channels of a segmentation network.
-
-    Args:
-        metadata: content of ``metadata.json``.
-        name: name of the bundle, for messages.
-
-    Returns:
-        a name for each channel. A single channel is named after its foreground.
-
-    Raises:
-        ValueError: If the metadata does not describe a segmentation, or contradicts itself.
-    """
+    """Names of the output channels of a segmentation network."""
     data_format = metadata.get("network_data_format") or {}
     outputs, inputs = data_format.get("outputs") or {}, data_format.get("inputs") or {}
     pred, image = outputs.get("pred"), inputs.get("image")
@@ -91,40 +74,18 @@ def find_activation(
     metadata: Mapping[str, Any],
     class_names: Sequence[str],
 ) -> str:
-    """
-    Tell whether the classes of a network exclude each other.
-
-    The first of these decides: ``Activationsd``, or the argmax or threshold of ``AsDiscreted``, in the post-processing;
-    the loss; the metadata, where a first channel called "background", or a value range beyond 1, means softmax.
-
-    Args:
-        postprocessing: transforms of the prediction.
-        loss: loss of the training, or ``None``.
-        metadata: content of ``metadata.json``.
-        class_names: names of the output channels.
-
-    Returns:
-        "softmax" or "sigmoid".
-    """
-    return (
-        _activation_of_postprocessing(flat(postprocessing))
-        or _activation_of_loss(loss)
-        or _activation_of_metadata(metadata, class_names)
-    )
+    """Tell from the post-processing, else the loss, else the metadata whether classes exclude each other (softmax)."""
+    found = _activation_of_postprocessing(flat(postprocessing)) or _activation_of_loss(loss)
+    if found:
+        return found
+    pred = metadata["network_data_format"]["outputs"]["pred"]
+    values = [value for value in pred.get("value_range") or [] if isinstance(value, (int, float))]
+    exclusive = len(class_names) > 1 and (max(values, default=0) > 1 or class_names[0].lower() == "background")
+    return "softmax" if exclusive else "sigmoid"
 
 
 def value_range(transforms: Callable | Sequence[Callable], keys: Sequence[str]) -> tuple[float, float] | None:
-    """
-    Lowest and highest intensity that a preprocessed image can have.
-
-    Args:
-        transforms: the preprocessing.
-        keys: keys of the image, before and after its channels are joined.
-
-    Returns:
-        the range that the last intensity transform produces, if it is ``ScaleIntensityRanged`` or
-        ``ScaleIntensityRangePercentilesd`` with ``clip``, or ``ScaleIntensityd``; otherwise ``None``.
-    """
+    """Lowest and highest intensity that preprocessed images can have, if the last intensity transform tells."""
     changing = _changing(transforms, keys)
     if not changing:
         return None
@@ -141,16 +102,7 @@ def value_range(transforms: Callable | Sequence[Callable], keys: Sequence[str]) 
 def file_units(
     transforms: Callable | Sequence[Callable], keys: Sequence[str]
 ) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """
-    Conversion of preprocessed intensities back to those of the file.
-
-    Args:
-        transforms: the preprocessing.
-        keys: keys of the image, before and after its channels are joined.
-
-    Returns:
-        function of an image ``(C, *spatial)``; ``None`` if the conversion is unknown or differs from image to image.
-    """
+    """Conversion of preprocessed images back to intensities of the file; ``None`` if unknown or different for each."""
     changing = _changing(transforms, keys)
     back: Callable = Identity()
     if changing:
@@ -189,13 +141,6 @@ def _activation_of_loss(loss: Any) -> str | None:
             return activation
     # Compound losses of MONAI keep the flag in their Dice loss, deep supervision keeps it in the inner loss.
     return _activation_of_loss(getattr(loss, "dice", None)) or _activation_of_loss(getattr(loss, "loss", None))
-
-
-def _activation_of_metadata(metadata: Mapping[str, Any], class_names: Sequence[str]) -> str:
-    pred = metadata["network_data_format"]["outputs"]["pred"]
-    values = [value for value in pred.get("value_range") or [] if isinstance(value, (int, float))]
-    exclusive = len(class_names) > 1 and (max(values, default=0) > 1 or class_names[0].lower() == "background")
-    return "softmax" if exclusive else "sigmoid"
 
 
 def _changing(transforms: Callable | Sequence[Callable], keys: Sequence[str]) -> list[Callable]:

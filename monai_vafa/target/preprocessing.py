@@ -33,16 +33,8 @@ class Preprocessing(Transform):
         transform: dictionary transforms of the bundle.
         image_key: key of the network's input.
         label_key: key of the label.
-        channels: names of the classes if the label needs a channel of 0 and 1 for each of several (sigmoid); empty if
-            a map of class numbers is right.
+        channels: names of the classes if the label needs a channel of 0 and 1 for each of several (sigmoid).
         maps_tell: whether a map of class numbers can be split into ``channels``, number by number.
-
-    Attributes:
-        unlabelled: preprocessing for cases without a label, which the transforms of a training may reject; ``None``
-            for this one.
-
-    Raises:
-        ValueError: If the transforms are random, as those of a training are.
     """
 
     def __init__(
@@ -59,6 +51,7 @@ class Preprocessing(Transform):
         self.label_key = label_key
         self.channels = list(channels)
         self.maps_tell = maps_tell
+        # Stands in for cases without a label, which the transforms of a training may reject.
         self.unlabelled: Preprocessing | None = None
         parts = flat(transform)
         if random := [type(part).__name__ for part in parts if isinstance(part, RandomizableTrait)]:
@@ -80,20 +73,7 @@ class Preprocessing(Transform):
         return not self.channels or self.knows_labels or self.maps_tell
 
     def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """
-        Preprocess a case.
-
-        Args:
-            item: under ``image_key`` a path, or a list of paths for an image of several files; under ``label_key``
-                the path of the label, if there is one.
-
-        Returns:
-            ``item`` with the image ``(C, *spatial)``, and the label ``(1 or classes, *spatial)`` on its grid.
-
-        Raises:
-            ValueError: If the number of image files is wrong, or the label is a map of class numbers that does not
-                tell what belongs to each channel.
-        """
+        """Load the image ``(C, *spatial)`` and the label ``(1 or classes, *spatial)`` of a case."""
         if self.unlabelled is not None and item.get(self.label_key) is None:
             return self.unlabelled(item)
         data = dict(item)

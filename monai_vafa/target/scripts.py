@@ -12,12 +12,7 @@ __all__ = ["BundleModules", "own_modules"]
 
 
 def own_modules(folder: Path) -> set[str]:
-    """
-    Names of the Python modules and packages in the folder of a bundle.
-
-    Args:
-        folder: folder of the bundle.
-    """
+    """Names of the Python modules and packages in the folder of a bundle."""
     modules = {path.stem for path in folder.glob("*.py")}
     return modules | {path.name for path in folder.iterdir() if path.is_dir() and next(path.glob("*.py"), None)}
 

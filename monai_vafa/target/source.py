@@ -116,22 +116,12 @@ def copy_bundle(name: str, destination: str | os.PathLike) -> Path:
 
 
 def read_metadata(folder: Path) -> dict[str, Any]:
-    """
-    Read ``configs/metadata.json``.
-
-    Args:
-        folder: folder of the bundle.
-    """
+    """Read ``configs/metadata.json``."""
     return json.loads((folder / _METADATA).read_text(encoding="utf-8"))
 
 
 def announce(folder: Path) -> None:
-    """
-    Warn of the code that is about to run, unless the bundle is in the working directory or ships with this package.
-
-    Args:
-        folder: folder of the bundle.
-    """
+    """Warn of code that is about to run, unless it is in the working directory or ships with this package."""
     if not folder.is_relative_to(Path.cwd()) and not folder.is_relative_to(shipped_bundles()):
         logger.warning(
             "opening the bundle in %s (version %s, sha256 %s over its configs and scripts): its configs are code that "
@@ -143,13 +133,7 @@ def announce(folder: Path) -> None:
 
 
 def fingerprint(folder: Path, more: Sequence[Path] = ()) -> str:
-    """
-    SHA-256 over names and contents of the configs and Python files of a bundle, in the order of their names.
-
-    Args:
-        folder: folder of the bundle.
-        more: files outside of it that count too, by their names alone.
-    """
+    """SHA-256 over names and contents of the configs and Python files of a bundle, in the order of their names."""
     configs = [path for path in (folder / "configs").rglob("*") if path.suffix in _CONFIGS]
     files = {path.relative_to(folder).as_posix(): path for path in [*configs, *folder.rglob("*.py")]}
     files.update({path.name: path for path in more if not path.is_relative_to(folder)})
@@ -161,12 +145,7 @@ def fingerprint(folder: Path, more: Sequence[Path] = ()) -> str:
 
 
 def file_sha256(path: str | os.PathLike) -> str:
-    """
-    Hash of a file, as ``sha256sum`` prints it.
-
-    Args:
-        path: file to read.
-    """
+    """Hash of a file, as ``sha256sum`` prints it."""
     with open(path, "rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 20):

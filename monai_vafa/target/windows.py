@@ -20,16 +20,7 @@ _SMALLEST_SIDE = 3
 
 
 def inferer_window(inferer: Inferer) -> tuple[int, ...] | int | None:
-    """
-    Window of an inferer.
-
-    Args:
-        inferer: how a bundle segments a whole image.
-
-    Returns:
-        a side for each axis of the image, or one for all; -1 stands for the side of the image. ``None`` if the inferer
-        takes the image as a whole.
-    """
+    """Window of an inferer: a side for each axis or for all, -1 for that of the image; ``None`` for no window."""
     roi_size = getattr(inferer, "roi_size", None)
     if isinstance(inferer, SliceInferer):
         sides = list(inferer.orig_roi_size)
@@ -41,16 +32,7 @@ def inferer_window(inferer: Inferer) -> tuple[int, ...] | int | None:
 
 
 def image_window(roi_size: tuple[int, ...] | int | None, metadata: Mapping[str, Any]) -> tuple[int, ...]:
-    """
-    Sides of what a network sees at once.
-
-    Args:
-        roi_size: window of the inferer, see :func:`inferer_window`.
-        metadata: content of ``metadata.json``; its ``spatial_shape`` supplies sides that the inferer leaves open.
-
-    Returns:
-        a side for each axis of the image, -1 where neither gives one.
-    """
+    """Side for each axis that a network sees at once: that of the inferer, else of the metadata, else -1."""
     inputs = metadata["network_data_format"].get("inputs") or {}
     shape = (inputs.get("image") or {}).get("spatial_shape") or [None] * 3
     known = [side if isinstance(side, int) and side > 0 else -1 for side in shape]
@@ -64,28 +46,13 @@ def image_window(roi_size: tuple[int, ...] | int | None, metadata: Mapping[str, 
 
 
 def fitting_sides(window: Sequence[int], largest: int) -> list[int]:
-    """
-    Sides of the largest block that fits a window.
-
-    Args:
-        window: a side for each axis, -1 for any.
-        largest: upper limit of a side.
-
-    Returns:
-        a side for each axis; 1 where the window is too thin for structural similarity.
-    """
+    """Sides of the largest block that fits a window; 1 where the window is too thin for structural similarity."""
     sides = [min(largest, side) if side > 0 else largest for side in window]
     return [side if side >= _SMALLEST_SIDE else 1 for side in sides]
 
 
 class SliceNetwork(torch.nn.Module):
-    """
-    Applies a 2-D network to each slice of a volume, so that volumes and windows of them can be attacked.
-
-    Args:
-        network: takes ``(B, C, H, W)``.
-        spatial_dim: spatial axis that counts the slices, as in :class:`monai.inferers.SliceInferer`.
-    """
+    """Applies a 2-D network to each slice of a volume, so that volumes and windows of them can be attacked."""
 
     def __init__(self, network: torch.nn.Module, spatial_dim: int) -> None:
         super().__init__()
@@ -93,25 +60,9 @@ class SliceNetwork(torch.nn.Module):
         self.spatial_dim = spatial_dim
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """
-        Logits of all slices.
-
-        Args:
-            image: volumes ``(B, C, *volume)``, or slices ``(B, C, H, W)``, which go to the network unchanged.
-
-        Returns:
-            logits of the same spatial shape.
-        """
+        """Logits of volumes ``(B, C, *volume)``, or of slices ``(B, C, H, W)``."""
         if image.ndim == 4:
             return as_logits(self.network(image))
         slices = image.movedim(self.spatial_dim + 2, 1)
         logits = as_logits(self.network(slices.flatten(0, 1)))
         return logits.unflatten(0, slices.shape[:2]).movedim(1, self.spatial_dim + 2)
-
-
-def fitting_block_size(inferer: Inferer, largest: int = 32) -> int | list[int]:
-    """Blocks that fit the windows of an inferer."""
-    window = inferer_window(inferer)
-    if window is None or isinstance(window, int):
-        return min(largest, window) if window and window > 0 else largest
-    return fitting_sides(window, largest)

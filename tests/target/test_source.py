@@ -38,7 +38,9 @@ def test_names_are_downloaded_once(hosting, tmp_path):
 
 
 def test_bundles_that_nobody_has_are_refused(hosting, tmp_path):
-    with pytest.raises(ValueError, match=r"'nosuch' is neither a folder here nor .*unetr_inference.* downloading it .*OSError: 404"):
+    with pytest.raises(
+        ValueError, match=r"'nosuch' is neither a folder here nor .*unetr_inference.* downloading it .*OSError: 404"
+    ):
         find_bundle("nosuch", bundle_dir=tmp_path)
     with pytest.raises(FileNotFoundError, match="no/such/folder"):
         find_bundle("no/such/folder")

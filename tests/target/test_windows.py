@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.inferers import SimpleInferer, SliceInferer, SlidingWindowInferer
 
-from monai_vafa.target import fitting_block_size, open_target
+from monai_vafa.target import open_target
 from monai_vafa.target.windows import fitting_sides, image_window, inferer_window
 
 from . import zoo
@@ -77,9 +77,6 @@ def test_windows_of_inferers():
     assert inferer_window(SlidingWindowInferer(roi_size=[8, -1, 4])) == (8, -1, 4)
     assert inferer_window(SlidingWindowInferer(roi_size=8)) == 8
     assert inferer_window(SliceInferer(roi_size=[8, 4], spatial_dim=0)) == (1, 8, 4)
-    assert fitting_block_size(SimpleInferer()) == 32
-    assert fitting_block_size(SlidingWindowInferer(roi_size=8)) == 8
-    assert fitting_block_size(SlidingWindowInferer(roi_size=[64, 48, 8]), 40) == [40, 40, 8]
 
 
 @given(st.lists(st.integers(1, 200), min_size=2, max_size=3), st.integers(3, 64))
