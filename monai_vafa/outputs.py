@@ -24,14 +24,14 @@ Activation = Literal["softmax", "sigmoid"]
 
 def as_logits(output: Any) -> torch.Tensor:
     """
-    The full-resolution logits of whatever a segmentation network returns.
+    The full-resolution logits in the output of a segmentation network.
 
     Args:
-        output: a tensor; a list or tuple, whose first entry is the full resolution (deep supervision); or a dict
+        output: a tensor; a list or tuple whose first entry has the full resolution (deep supervision); or a dict
             with the key ``"pred"``, ``"logits"`` or ``"out"``, or with one entry only.
 
     Raises:
-        TypeError: When there is no telling which part the logits are.
+        TypeError: If it is unclear which part the logits are.
     """
     if isinstance(output, torch.Tensor):
         return output
@@ -64,7 +64,7 @@ def check_activation(activation: str) -> Activation:
 
 def classes_exclude(logits: torch.Tensor, activation: str) -> bool:
     """
-    Whether a voxel has exactly one class, so that the largest logit wins; a single channel is a class by itself.
+    Whether a voxel has exactly one class, that of the largest logit; a single channel is a class by itself.
 
     Args:
         logits: ``(B, classes, *spatial)``.
@@ -75,7 +75,7 @@ def classes_exclude(logits: torch.Tensor, activation: str) -> bool:
 
 def predicted_labels(logits: torch.Tensor, activation: str = "softmax") -> torch.Tensor:
     """
-    What a network says of each voxel.
+    The classes that a network predicts for each voxel.
 
     Args:
         logits: ``(B, classes, *spatial)``.
@@ -90,14 +90,14 @@ def predicted_labels(logits: torch.Tensor, activation: str = "softmax") -> torch
 
 def check_class_channels(label: torch.Tensor, num_classes: int) -> None:
     """
-    Refuse a label that can't be compared with a network of sigmoid outputs.
+    Check that a label can be compared with the sigmoid outputs of a network.
 
     Args:
-        label: what shall be ``(B, num_classes, *spatial)``, 0 and 1.
-        num_classes: number of classes that the network knows.
+        label: ``(B, num_classes, *spatial)``, 0 and 1.
+        num_classes: number of classes of the network.
 
     Raises:
-        ValueError: When the channels are not one per class, or hold other values.
+        ValueError: If there is not one channel per class, or they hold other values.
     """
     check_channels(label, num_classes)
     impossible = label[(label != 0) & (label != 1)]
@@ -108,11 +108,11 @@ def check_class_channels(label: torch.Tensor, num_classes: int) -> None:
 
 
 def check_channels(label: torch.Tensor, num_classes: int) -> None:
-    """Refuse a label without one channel per class."""
+    """Check that a label has one channel per class."""
     if label.shape[1] != num_classes:
         given = f"{label.shape[1]} channels" if label.shape[1] != 1 else "1 channel (a class map?)"
         raise ValueError(
             f"label has {given}, but activation='sigmoid' takes (B, {num_classes}, *spatial), a channel of 0 and 1 for "
             "each class, such as monai.transforms.ConvertToMultiChannelBasedOnBratsClassesd makes of a class map; "
-            "for classes that exclude each other give activation='softmax'."
+            "for classes that exclude each other use activation='softmax'."
         )

@@ -114,9 +114,9 @@ class AutoPGD(IterativeAttack):
 class _JudgedByAllVoxels(MaskedCrossEntropyLoss):
     """Cross entropy of all voxels with the gradient of the masked one."""
 
-    def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        masked = super().forward(logits, label)
-        all_voxels = VoxelAnswers(logits, label, self.activation or "softmax").cross_entropy("mean")
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        masked = super().forward(input, target)
+        all_voxels = VoxelAnswers(input, target, self.activation or "softmax").cross_entropy("mean")
         return masked + (all_voxels - masked).detach()
 
 

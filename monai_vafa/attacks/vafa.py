@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import ClassVar, Literal, NamedTuple, cast
 
 import torch
 
 from monai_vafa.frequency import block_sides, block_spectrum, quantize, spectrum_to_image
 from monai_vafa.losses import BlockSSIMLoss, DiceCrossEntropyLoss, SegmentationLoss, SoftDiceLoss
 
-from .base import Attack
 from .checks import check_choice, check_flag, check_positive
 from .gradient import IterativeAttack, Perturbation, where_active
 from .objective import LossFunction
@@ -80,6 +79,7 @@ class VolumetricFrequencyAttack(IterativeAttack):
     """
 
     budget = "q_max"
+    _axes: ClassVar[tuple[int, ...]] = (5,)
 
     recipe: Literal["upstream", "algorithm1"] = "upstream"
     q_max: float = 20.0
@@ -113,26 +113,25 @@ class VolumetricFrequencyAttack(IterativeAttack):
 
     def check_image(self, shape: Sequence[int]) -> None:
         """
-        Check that images (or windows) are 3-D and at least as large as a block.
+        Check that images (or windows) have the right number of axes and are at least as large as a block.
 
         Args:
-            shape: ``(B, C, H, W, D)``.
+            shape: ``(B, C, *spatial)``.
 
         Raises:
             ValueError: If the shape does not fit; names the block.
         """
-        if len(shape) != 5:
+        super().check_image(shape)
+        if len(shape) not in self._axes:
             raise ValueError(
                 f"{type(self).__name__} takes volumes (B, C, H, W, D), got shape {tuple(shape)}; "
                 "SliceFrequencyAttack also takes images (B, C, H, W)."
             )
-        self._check_blocks(shape[2:])
-
-    def _check_blocks(self, spatial: Sequence[int]) -> None:
-        sides = self._sides(len(spatial))
-        if any(side > length for side, length in zip(sides, spatial, strict=True)):
+        sides = self._sides(len(shape) - 2)
+        if any(side > length for side, length in zip(sides, shape[2:], strict=True)):
+            window = tuple(shape[2:])
             raise ValueError(
-                f"block_size={sides} is larger than the window {tuple(spatial)}: use smaller blocks or larger windows"
+                f"block_size={sides} is larger than the window {window}: smaller blocks or larger windows fit."
             )
 
     @property
@@ -172,20 +171,9 @@ class SliceFrequencyAttack(VolumetricFrequencyAttack):
     All others: see :class:`VolumetricFrequencyAttack` and :class:`Attack`.
     """
 
+    _axes = (4, 5)
+
     similarity: Literal["ssim"] | None = None
-
-    def check_image(self, shape: Sequence[int]) -> None:
-        """
-        Check that volumes or images are at least as large as a block.
-
-        Args:
-            shape: ``(B, C, H, W, D)`` or ``(B, C, H, W)``.
-
-        Raises:
-            ValueError: If the shape does not fit; names the block.
-        """
-        Attack.check_image(self, shape)
-        self._check_blocks(shape[2:])
 
     def _sides(self, spatial_dims: int) -> tuple[int, ...]:
         return (*block_sides(self.block_size, 2), *[1] * (spatial_dims - 2))

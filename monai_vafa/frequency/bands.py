@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of DCT coefficients by their band, that is their in-plane spatial frequency."""
+"""Weights of DCT coefficients by band, that is, by in-plane spatial frequency."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def in_plane_frequency(block: Sequence[int]) -> torch.Tensor:
     """
     Spatial frequency of each DCT coefficient within an axial slice (the first two axes).
 
-    The third axis does not count: a slice shows nothing of what changes from slice to slice.
+    The third axis does not count: what changes from slice to slice does not show within a slice.
 
     Args:
         block: block side in voxels, one per axis, at least 2 axes.
@@ -37,17 +37,17 @@ def expand_bands(weights: Sequence[float], block: Sequence[int]) -> torch.Tensor
     Weight of each DCT coefficient, interpolated between those of the bands.
 
     Args:
-        weights: weight at the in-plane frequencies 0, 1/16, 2/16, ... cycles per voxel; the last one counts for all
-            above.
+        weights: weights at the in-plane frequencies 0, 1/16, 2/16, ... cycles per voxel; the last one also
+            counts above.
         block: block side in voxels, one per axis.
 
     Returns:
         ``block``-shaped.
 
     Raises:
-        ValueError: When there are no weights or a weight is below 0.
+        ValueError: If there are no weights, a weight is below 0, or all are 0.
     """
     if len(weights) == 0 or min(weights) < 0 or max(weights) <= 0:
-        raise ValueError(f"band_weights={list(weights)} must be numbers of 0 or more, not all 0.")
+        raise ValueError(f"band_weights={list(weights)} must be numbers of at least 0, not all 0.")
     position = in_plane_frequency(block) / BAND_WIDTH
     return torch.from_numpy(np.interp(position.numpy(), np.arange(len(weights)), weights)).float()

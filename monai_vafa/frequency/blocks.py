@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Cut volumes into equal blocks and put them together again."""
+"""Cut volumes into equal blocks, and put them together again."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def block_sides(block_size: int | Sequence[int], spatial_dims: int) -> tuple[int
         spatial_dims: number of spatial axes.
 
     Raises:
-        ValueError: When a side is below 1 or not a whole number, or their count is not ``spatial_dims``.
+        ValueError: If a side is not an integer of at least 1, or their number is not ``spatial_dims``.
     """
     sides = (block_size,) * spatial_dims if isinstance(block_size, int) else tuple(block_size)
     if len(sides) != spatial_dims:
         raise ValueError(f"block_size={block_size} must be an int or have {spatial_dims} sides, one per spatial axis.")
     if any(int(s) != s or s < 1 for s in sides):
-        raise ValueError(f"block_size={block_size} must be whole numbers of voxels, 1 or more.")
+        raise ValueError(f"block_size={block_size} must be integers of at least 1.")
     return tuple(int(s) for s in sides)
 
 
 def split_blocks(volume: torch.Tensor, block_size: int | Sequence[int]) -> torch.Tensor:
     """
-    Cut a volume into blocks; where a side is no multiple of the block's, edge values fill it up at the far end.
+    Cut a volume into blocks; a side that is not a multiple of the block's is padded with edge values at the far end.
 
     Args:
         volume: ``(B, C, *spatial)`` with 1 to 3 spatial axes.
@@ -57,7 +57,7 @@ def split_blocks(volume: torch.Tensor, block_size: int | Sequence[int]) -> torch
 
 def merge_blocks(blocks: torch.Tensor, spatial_shape: Sequence[int]) -> torch.Tensor:
     """
-    Undo :func:`split_blocks`: put blocks together and crop what had been filled up.
+    Undo :func:`split_blocks`: put blocks together and crop the padding.
 
     Args:
         blocks: ``(B, C, N, *block)``.
@@ -67,7 +67,7 @@ def merge_blocks(blocks: torch.Tensor, spatial_shape: Sequence[int]) -> torch.Te
         ``(B, C, *spatial_shape)``.
 
     Raises:
-        ValueError: When the number of blocks does not fit ``spatial_shape``.
+        ValueError: If the number of blocks does not fit ``spatial_shape``.
     """
     sides = blocks.shape[3:]
     dims = len(sides)

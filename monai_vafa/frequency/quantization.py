@@ -13,7 +13,7 @@ __all__ = ["quantize", "soft_round"]
 
 def soft_round(u: torch.Tensor, alpha: float) -> torch.Tensor:
     """
-    Differentiable rounding (Hanif et al., MICCAI 2023, after AdvDrop, Duan et al., ICCV 2021).
+    Differentiable rounding (Hanif et al., MICCAI 2023; after AdvDrop, Duan et al., ICCV 2021).
 
     ``floor(u) + (tanh((u - floor(u) - 0.5) * log(2 / alpha - 1)) / (1 - alpha) + 1) / 2``
 
@@ -25,12 +25,12 @@ def soft_round(u: torch.Tensor, alpha: float) -> torch.Tensor:
         same shape and dtype as ``u``.
 
     Raises:
-        ValueError: When ``alpha`` is not in (0, 1).
+        ValueError: If ``alpha`` is not in (0, 1).
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha={alpha} must be in (0, 1).")
-    whole = u.floor()
-    return whole + (torch.tanh((u - whole - 0.5) * math.log(2 / alpha - 1)) / (1 - alpha) + 1) / 2
+    floor = u.floor()
+    return floor + (torch.tanh((u - floor - 0.5) * math.log(2 / alpha - 1)) / (1 - alpha) + 1) / 2
 
 
 def quantize(coefficients: torch.Tensor, table: torch.Tensor | float, alpha: float | None = None) -> torch.Tensor:
@@ -38,12 +38,12 @@ def quantize(coefficients: torch.Tensor, table: torch.Tensor | float, alpha: flo
     Round coefficients to multiples of a table's entries.
 
     Args:
-        coefficients: DCT coefficients, on the [0, 255] scale of the voxels.
-        table: quantisation table, broadcast against ``coefficients``; entries above 0, 1 = whole gray values.
+        coefficients: DCT coefficients of voxels on the 0-255 scale.
+        table: quantisation table, broadcast against ``coefficients``; entries above 0.
         alpha: softness of the rounding (see :func:`soft_round`); ``None`` rounds hard.
 
     Returns:
-        the quantised coefficients (already multiplied by ``table`` again).
+        the quantised coefficients, multiplied by ``table`` again.
     """
     ratio = coefficients / table
     return (ratio.round() if alpha is None else soft_round(ratio, alpha)) * table

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From voxels to the DCT coefficients of blocks and back, on the scale on which quantisation tables count."""
+"""From voxels to the DCT coefficients of blocks and back, on the 0-255 scale of quantisation tables."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def quantize_image(
 
     Args:
         image: ``(B, C, *spatial)``, values in [0, 1].
-        table: quantisation step(s), 1 = one gray value of 255; a number, or broadcast against ``(B, C, N, *block)``.
+        table: quantisation steps in intensity levels (0-255 scale); a number, or broadcast against
+            ``(B, C, N, *block)``.
         block_size: block side in voxels, an int or one per axis.
 
     Returns:

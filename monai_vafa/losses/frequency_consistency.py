@@ -16,20 +16,20 @@ __all__ = ["FrequencyConsistencyLoss"]
 
 class FrequencyConsistencyLoss(_Loss):
     """
-    L1 distance of the DCT of adversarial and clean logits: the ``L_fr`` of VAFT.
+    L1 distance between the DCTs of adversarial and clean logits: ``L_fr`` of VAFT.
 
     Hanif et al., "Frequency Domain Adversarial Training for Robust Volumetric Medical Segmentation", MICCAI 2023,
-    Eq. 4: ``|| DCT(M(X)) - DCT(M(X')) ||_1``. The authors' released code divides it by ``|| DCT(M(X)) ||_1``, as is
-    done here by default: the plain sum is thousands of times the Dice loss beside it.
+    Eq. 4: ``|| DCT(M(X)) - DCT(M(X')) ||_1``. The authors' released code divides it by ``|| DCT(M(X)) ||_1``, which
+    is also the default here: the plain sum is thousands of times larger than the Dice loss beside it.
 
-    As there, each norm is one sum over volumes, classes and coefficients of the whole batch. So the normalised loss
-    is no mean over volumes (one with large logits counts for more), and the plain sum grows with the batch. In parallel
-    training the batch is that of the process.
+    As in that code, each norm is one sum over volumes, classes and coefficients of the whole batch (in parallel
+    training, that of the process). So the normalised loss is not a mean over volumes, since one with large logits
+    counts for more, and the plain sum grows with the batch.
 
     Args:
-        block_size: ``None`` transforms each window in one piece; otherwise block side in voxels, an int or one per
-            axis. Windows whose side is no multiple of it are filled up with their edge values, which count.
-        normalize: divide by the norm of the clean logits, through which the gradient flows too.
+        block_size: block side in voxels, an int or one per axis; ``None`` transforms each window in one piece. A window
+            whose side is not a multiple of it is padded with its edge values, which count too.
+        normalize: divide by the norm of the clean logits; the gradient flows through it too.
     """
 
     def __init__(self, block_size: int | Sequence[int] | None = None, normalize: bool = True) -> None:
@@ -37,34 +37,31 @@ class FrequencyConsistencyLoss(_Loss):
         self.block_size = block_size
         self.normalize = normalize
 
-    def forward(self, adversarial_logits: torch.Tensor, clean_logits: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """
         Compare the logits of two batches.
 
         Args:
-            adversarial_logits: ``(B, classes, *spatial)`` with 1 to 3 spatial axes.
-            clean_logits: same shape; they give the norm that is divided by.
+            input: adversarial logits ``(B, classes, *spatial)`` with 1 to 3 spatial axes.
+            target: clean logits, same shape; the loss is divided by their norm.
 
         Returns:
-            a scalar, 0 where both are equal, float32 or wider also under autocast. Where all clean logits are 0,
-            nothing is divided and it is the plain sum.
+            a scalar, 0 if both are equal, float32 or wider also under autocast. If all clean logits are 0, it is the
+            plain sum.
 
         Raises:
-            ValueError: When the shapes differ, or are no batch of 1-D to 3-D logits.
+            ValueError: If the shapes differ, or are not those of a batch of 1-D to 3-D logits.
         """
-        shape = tuple(clean_logits.shape)
-        if adversarial_logits.shape != clean_logits.shape:
-            raise ValueError(
-                f"adversarial_logits of shape {tuple(adversarial_logits.shape)} must be of the shape of clean_logits, "
-                f"{shape}."
-            )
+        shape = tuple(target.shape)
+        if input.shape != target.shape:
+            raise ValueError(f"input of shape {tuple(input.shape)} must have the shape of target, {shape}.")
         if not 3 <= len(shape) <= 5:
             raise ValueError(f"logits must be (B, classes, *spatial) with 1 to 3 spatial axes, got shape {shape}.")
-        # Autocast would take the matrix products of the DCT back to half precision.
-        with torch.autocast(clean_logits.device.type, enabled=False):
-            clean = clean_logits.to(torch.promote_types(clean_logits.dtype, torch.float32))
-            # The DCT is linear, and the difference of logits has no rounding error of large coefficients.
-            distance = self._norm(adversarial_logits.to(clean.dtype) - clean)
+        # Autocast would compute the matrix products of the DCT in half precision.
+        with torch.autocast(target.device.type, enabled=False):
+            clean = target.to(torch.promote_types(target.dtype, torch.float32))
+            # The DCT is linear, and the difference of logits is free of the rounding errors of large coefficients.
+            distance = self._norm(input.to(clean.dtype) - clean)
             if not self.normalize:
                 return distance
             norm = self._norm(clean)

@@ -25,9 +25,10 @@ _ACTIVATIONS: dict[Activation, dict[str, Any]] = {
 
 class SegmentationLoss(_Loss):
     """
-    Base of the losses that compare logits ``(B, classes, *spatial)`` with a label, and return a scalar.
+    Base of the losses that compare logits ``(B, classes, *spatial)`` with a label and return a scalar.
 
-    With softmax, the label is a class map ``(B, 1, *spatial)``; with sigmoid, it holds 0 and 1, like the logits.
+    With softmax, the label is a class map ``(B, 1, *spatial)``; with sigmoid, it has the shape of the logits and holds
+    0 and 1.
 
     Args:
         activation: ``"softmax"``, or ``"sigmoid"`` for classes that may overlap. ``None``: that of the attack that
@@ -58,9 +59,9 @@ class DiceCrossEntropyLoss(SegmentationLoss):
         activation: see :class:`SegmentationLoss`.
     """
 
-    def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Loss of a batch of logits."""
-        return _dice_cross_entropy(self.activation or "softmax")(logits, label)
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Loss of a batch: logits and label."""
+        return _dice_cross_entropy(self.activation or "softmax")(input, target)
 
 
 class SoftDiceLoss(SegmentationLoss):
@@ -71,9 +72,9 @@ class SoftDiceLoss(SegmentationLoss):
         activation: see :class:`SegmentationLoss`.
     """
 
-    def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """Loss of a batch of logits."""
-        return _soft_dice(self.activation or "softmax")(logits, label)
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Loss of a batch: logits and label."""
+        return _soft_dice(self.activation or "softmax")(input, target)
 
 
 @lru_cache

@@ -23,15 +23,15 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 class BlockSSIMLoss(_Loss):
     """
-    One minus the structural similarity of the blocks of two volumes (Hanif et al., MICCAI 2023, the ``L_ssim`` of
-    Eq. 2, as in the authors' code).
+    One minus the structural similarity of the blocks of two volumes (Hanif et al., MICCAI 2023, ``L_ssim`` in Eq. 2,
+    as in the authors' code).
 
-    Each block of each channel is an image of its own: Gaussian window of 3 voxels, sigma 1.5, no padding at its
-    border, data range 1. A block whose SSIM is negative counts as 0.
+    Each block of each channel is compared as a separate image: Gaussian window of 3 voxels, sigma 1.5, no padding at
+    its border, data range 1. A block whose SSIM is negative counts as 0.
 
     Args:
-        block_size: block side in voxels, an int or one per axis; sides of 1 are left out of the window, so that
-            ``(32, 32, 1)`` compares axial slices. All other sides must be 3 or more.
+        block_size: block side in voxels, an int or one per axis; the window leaves out sides of 1, so that
+            ``(32, 32, 1)`` compares axial slices. All other sides must be at least 3.
         reduction: ``"mean"`` over the batch, or ``"none"`` for one value per volume.
     """
 
@@ -51,7 +51,7 @@ class BlockSSIMLoss(_Loss):
             loss in [0, 1]: a scalar, or ``(B,)`` with ``reduction="none"``.
 
         Raises:
-            ValueError: When the shapes differ or a block is too small for the window.
+            ValueError: If the shapes differ or a block is too small for the window.
         """
         if input.shape != target.shape:
             raise ValueError(f"input and target must have the same shape, got {input.shape} and {target.shape}.")
@@ -75,7 +75,7 @@ def _ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     Mean SSIM of each image ``(N, *spatial)``.
 
     The same value as MONAI's ``compute_ssim_and_cs``, whose single-channel convolutions take three to four times as
-    long on a CPU, which would show beside the network in every step of an attack.
+    long on a CPU, which would be noticeable beside the network in every step of an attack.
     """
     mean_x, mean_y, xx, yy, xy = _blur(torch.stack([x, y, x * x, y * y, x * y]))
     covariance, variances = xy - mean_x * mean_y, xx - mean_x.square() + yy - mean_y.square()

@@ -89,18 +89,18 @@ class VoxelAnswers:
 class _WeightedCrossEntropy(SegmentationLoss):
     """Mean over all voxels of a weight, constant in the backward pass, times the cross entropy."""
 
-    def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """
         Loss of a batch.
 
         Args:
-            logits: ``(B, classes, *spatial)``; with softmax, 2 classes or more.
-            label: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``logits``.
+            input: logits ``(B, classes, *spatial)``; with softmax, 2 classes or more.
+            target: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``input``.
 
         Raises:
             ValueError: If the numbers of channels do not fit the activation.
         """
-        answers = VoxelAnswers(logits, label, self.activation or "softmax")
+        answers = VoxelAnswers(input, target, self.activation or "softmax")
         with torch.no_grad():
             weight = self._weight(answers)
         return (weight * answers.cross_entropy()).mean()
@@ -188,18 +188,18 @@ class JensenShannonLoss(SegmentationLoss):
             each class of a voxel.
     """
 
-    def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """
         Loss of a batch.
 
         Args:
-            logits: ``(B, classes, *spatial)``; with softmax, 2 classes or more.
-            label: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``logits``.
+            input: logits ``(B, classes, *spatial)``; with softmax, 2 classes or more.
+            target: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``input``.
 
         Raises:
             ValueError: If the numbers of channels do not fit the activation.
         """
-        log_p = -VoxelAnswers(logits, label, self.activation or "softmax").cross_entropy()
+        log_p = -VoxelAnswers(input, target, self.activation or "softmax").cross_entropy()
         # Against a one-hot vector the divergence depends only on the probability p of the label.
         p = log_p.exp()
         return (math.log(2) + 0.5 * (p * log_p - (1 + p) * torch.log1p(p))).mean()

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How far an adversarial image really is from the clean one, and how much of the prediction it moved."""
+"""How far an adversarial image is from the clean one, and how much of the prediction it changed."""
 
 from __future__ import annotations
 
@@ -9,44 +9,43 @@ import torch
 __all__ = ["changed_voxel_rate", "linf_distance", "rmse_distance"]
 
 
-def linf_distance(adversarial: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+def linf_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """
-    Largest change of any voxel, in gray values of 255.
+    Largest change of any voxel, in intensity levels (0-255 scale).
 
     Args:
-        adversarial: ``(B, C, *spatial)``, values in [0, 1].
-        clean: same shape.
+        y_pred: adversarial image ``(B, C, *spatial)``, values in [0, 1].
+        y: clean image, same shape.
 
     Returns:
         ``(B,)``, in [0, 255].
     """
-    return 255 * (adversarial - clean).abs().flatten(1).amax(1)
+    return 255 * (y_pred - y).abs().flatten(1).amax(1)
 
 
-def rmse_distance(adversarial: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+def rmse_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """
-    Root mean square change of the voxels, in gray values of 255.
+    Root mean square change of the voxels, in intensity levels (0-255 scale).
 
     Args:
-        adversarial: ``(B, C, *spatial)``, values in [0, 1].
-        clean: same shape.
+        y_pred: adversarial image ``(B, C, *spatial)``, values in [0, 1].
+        y: clean image, same shape.
 
     Returns:
         ``(B,)``, in [0, 255].
     """
-    return 255 * (adversarial - clean).square().flatten(1).mean(1).sqrt()
+    return 255 * (y_pred - y).square().flatten(1).mean(1).sqrt()
 
 
-def changed_voxel_rate(adversarial_labels: torch.Tensor, clean_labels: torch.Tensor) -> torch.Tensor:
+def changed_voxel_rate(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """
-    Share of voxels to which the network gives another class than on the clean image; where classes may overlap, of
-    which any class has changed.
+    Share of voxels whose predicted class has changed; where classes may overlap, any of their classes.
 
     Args:
-        adversarial_labels: predicted class map ``(B, 1, *spatial)``, or 0 and 1 ``(B, classes, *spatial)``.
-        clean_labels: same shape, predicted on the clean image.
+        y_pred: predicted class map ``(B, 1, *spatial)``, or 0 and 1 ``(B, classes, *spatial)``.
+        y: same shape, predicted on the clean image.
 
     Returns:
         ``(B,)``, in [0, 1].
     """
-    return (adversarial_labels != clean_labels).any(1).flatten(1).float().mean(1)
+    return (y_pred != y).any(1).flatten(1).float().mean(1)

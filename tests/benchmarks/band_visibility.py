@@ -40,7 +40,7 @@ def main(rmse: float = 4.0, contrast_masking: float = 0.4, exponent: float = 0.3
     Measure.
 
     Args:
-        rmse: size of the noise in gray values of 255.
+        rmse: size of the noise in intensity levels (0-255 scale).
         contrast_masking: exponent of the local contrast that the noise follows, as in the attack.
         exponent: how strongly the weights follow the distance.
     """

@@ -125,7 +125,7 @@ def test_half_precision_is_computed_in_float32(dtype):
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        (((1, 2, 4, 4), (1, 2, 4, 5)), "adversarial_logits of shape"),
+        (((1, 2, 4, 4), (1, 2, 4, 5)), "input of shape"),
         (((2, 4), (2, 4)), "1 to 3 spatial axes"),
         (((1, 2, 3, 4, 4, 4), (1, 2, 3, 4, 4, 4)), "1 to 3 spatial axes"),
     ],

@@ -176,7 +176,7 @@ def test_trunk_with_wrong_tensors_is_named(trunk, tmp_path):
     del state["features.3.bias"]
     state["features.8.weight"] = state["features.8.weight"].permute(2, 3, 1, 0)
     torch.save(state, tmp_path / "bad.pth")
-    with pytest.raises(ValueError, match=r"missing or of wrong shape are features\.3\.bias, features\.8\.weight"):
+    with pytest.raises(ValueError, match=r"missing or of the wrong shape: features\.3\.bias, features\.8\.weight"):
         LPIPSMetric(trunk=tmp_path / "bad.pth")
     torch.save([1], tmp_path / "list.pth")
     with pytest.raises(ValueError, match=r"features\.0\.weight"):
