@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,11 +67,7 @@ def change_table(benchmark: Benchmark) -> Table:
     """
     What hardening changes: DSC of each hardened model minus that of the same network trained on clean images.
 
-    Differences are taken case by case, over the cases that both models have, and then averaged.
-
-    Returns:
-        in percentage points, a row per model that was not trained on clean images, columns as in
-        :func:`hardening_table`.
+    In percentage points, taken case by case over the cases that both models have, and then averaged.
     """
     columns = _columns(benchmark)
     references = {network: model for model, (network, against) in benchmark.hardened.items() if against == CLEAN}
@@ -157,22 +152,18 @@ def hardening_figure(benchmark: Benchmark) -> Path | None:
 
     A cell shows the image that was made against that model, its prediction painted over it, and the DSC of the case;
     the first column shows the reference labels. The axial slice is the one that the attack with the lowest DSC changes
-    most on the model trained on clean images (:func:`~monai_vafa.report.figures.most_changed_slice`); models on other
-    grids show the slice at the same height. If there are more than six columns, clean and the strongest attacks are
-    drawn; if there are more than eight models, those of one network.
-
-    Returns:
-        path of the PNG, ``figures/hardening_CASE.png`` in the folder; ``None`` if there are no volumes to draw.
-
-    Raises:
-        ModuleNotFoundError: If matplotlib is missing.
+    most on the model trained on clean images; models on other grids show the slice at the same height. If there are
+    more than six columns, clean and the strongest attacks are drawn; if there are more than eight models, those of one
+    network.
     """
     if (grid := _choose(benchmark)) is None:
         return None
     summary = benchmark.summaries[grid.reference]
-    label, clean, attacked = (
-        _load_ras(benchmark, grid.reference, "predictions", grid.case, name) for name in (LABEL, CLEAN, grid.strongest)
-    )
+    reference = [
+        _load_ras(_volume(benchmark, grid.reference, "predictions", grid.case, name))
+        for name in (LABEL, CLEAN, grid.strongest)
+    ]
+    label, clean, attacked = (np.asarray(volume.dataobj) for volume in reference)
     axial = most_changed_slice(label, clean, [attacked])
     painter = ClassPainter(summary["class_names"], label, summary.get("activation", "softmax"))
     width, height = label.shape[:2]
@@ -182,8 +173,8 @@ def hardening_figure(benchmark: Benchmark) -> Path | None:
     for axis, title in zip(axes[0], ("reference labels", *grid.columns), strict=True):
         axis.set_title(title, fontsize=9)
     for row, model in zip(axes, grid.models, strict=True):
-        index = _same_height(benchmark, grid, model, axial)
-        image = _load_ras(benchmark, model, "adversarial", grid.case, CLEAN)[..., 0]
+        index = _same_height(reference[0], axial, _load_ras(_volume(benchmark, model, "predictions", grid.case, LABEL)))
+        image = load_volume(_volume(benchmark, model, "adversarial", grid.case, CLEAN))[..., 0]
         gray: dict[str, Any] = {"cmap": "gray", "vmin": float(image.min()), "vmax": float(image.max())}
         row[0].set_ylabel("\n".join(benchmark.hardened[model]), fontsize=9)
         for axis, name in zip(row, (LABEL, *grid.columns), strict=True):
@@ -193,10 +184,10 @@ def hardening_figure(benchmark: Benchmark) -> Path | None:
             if not _is_stored(benchmark, model, grid.case, shown):
                 axis.text(0.5, 0.5, "no results", transform=axis.transAxes, ha="center", va="center", fontsize=8)
                 continue
-            image = _load_ras(benchmark, model, "adversarial", grid.case, shown)[..., 0]
-            prediction = _load_ras(benchmark, model, "predictions", grid.case, name)
-            axis.imshow(axial_slice(image, index), interpolation="nearest", **gray)
-            axis.imshow(painter.paint(prediction, index), interpolation="nearest")
+            image = _load_ras(_volume(benchmark, model, "adversarial", grid.case, shown)).dataobj[..., 0]
+            prediction = _load_ras(_volume(benchmark, model, "predictions", grid.case, name)).dataobj
+            axis.imshow(axial_slice(np.asarray(image), index), interpolation="nearest", **gray)
+            axis.imshow(painter.paint(np.asarray(prediction), index), interpolation="nearest")
             if (dsc := benchmark.case_values(model, name, "dsc").get(grid.case)) is not None:
                 box = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "linewidth": 0}
                 corner: dict[str, Any] = {"ha": "left", "va": "top", "color": "white", "fontsize": 8, "bbox": box}
@@ -227,28 +218,17 @@ def _choose(benchmark: Benchmark) -> _Grid | None:
     return None
 
 
-def _same_height(benchmark: Benchmark, grid: _Grid, model: str, axial: int) -> int:
-    """Index of the slice of a model's grid at the height of a slice of the reference model's grid."""
-    volumes = [_volume(benchmark, m, "predictions", grid.case, LABEL) for m in (grid.reference, model)]
-    (here, shape), (there, its_shape) = map(_ras_grid, volumes)
-    middle = here @ [(shape[0] - 1) / 2, (shape[1] - 1) / 2, axial, 1]
-    return int(np.clip(np.rint(np.linalg.solve(there, middle)[2]), 0, its_shape[2] - 1))
+def _same_height(label: nib.Nifti1Image, axial: int, other: nib.Nifti1Image) -> int:
+    """Index of the slice of another volume at the height of an axial slice."""
+    here, there = np.asarray(label.affine), np.asarray(other.affine)
+    middle = here @ [(label.shape[0] - 1) / 2, (label.shape[1] - 1) / 2, axial, 1]
+    return int(np.clip(np.rint(np.linalg.solve(there, middle)[2]), 0, other.shape[2] - 1))
 
 
-def _load_ras(benchmark: Benchmark, model: str, kind: str, case: str, name: str) -> np.ndarray:
-    """Voxels ``(H, W, D, C)``, turned to RAS: the models of a benchmark need not share an orientation."""
-    path = _volume(benchmark, model, kind, case, name)
-    image: Any = nib.load(path)
-    return nib.apply_orientation(load_volume(path), nib.io_orientation(image.affine))
-
-
-def _ras_grid(path: Path) -> tuple[np.ndarray, Sequence[int]]:
-    """Affine and shape of a volume once its axes are turned to RAS."""
-    image: Any = nib.load(path)
-    turned = nib.io_orientation(image.affine)
-    shape = (*image.shape, 1)[:3]  # a 2-D image has one slice
-    affine = image.affine @ nib.orientations.inv_ornt_aff(turned, shape)
-    return affine, [shape[int(axis)] for axis in np.argsort(turned[:, 0])]
+def _load_ras(path: Path) -> nib.Nifti1Image:
+    """A volume ``(H, W, D, C)`` turned to RAS: the models of a benchmark need not share an orientation."""
+    affine = nib.load(path).affine  # type: ignore[attr-defined]
+    return nib.as_closest_canonical(nib.Nifti1Image(load_volume(path), affine))
 
 
 def _volume(benchmark: Benchmark, model: str, kind: str, case: str, name: str) -> Path:

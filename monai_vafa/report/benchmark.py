@@ -18,17 +18,10 @@ __all__ = ["Benchmark", "mean"]
 
 class Benchmark:
     """
-    The results of a benchmark, finished or not.
+    The results of a benchmark, finished or not, read from its folder.
 
     A row is an attack with one set of parameters. Base rows are named like their attack; a variation differs from
     its base row in one parameter. A model that failed before its first case has no summary and no means.
-
-    Args:
-        folder: holds ``benchmark.json`` and a folder for each model.
-
-    Raises:
-        FileNotFoundError: If there is no ``benchmark.json``.
-        ValueError: If a group of ``worst_cases`` names an unknown row.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
@@ -91,16 +84,7 @@ class Benchmark:
         return {row: text for row in self.attacks if (text := self.described(row).get("threat_model"))}
 
     def sweep(self, attack: str, parameter: str) -> list[tuple[Any, str]]:
-        """
-        Rows of an attack that differ in one parameter, the base row among them.
-
-        Args:
-            attack: name of the base row.
-            parameter: name of the parameter.
-
-        Returns:
-            ``(value, row)`` by increasing value; values that are not numbers come last.
-        """
+        """The base row of an attack and those that differ in one parameter: ``(value, row)`` by increasing value."""
         base = self.base_value(attack, parameter)
         points = [] if base is None or attack not in self.rows else [(base, attack)]
         points += [
@@ -115,14 +99,7 @@ class Benchmark:
         The attack with the lowest DSC on each case, for each group of ``worst_cases``.
 
         An attacker who may try several attacks keeps the best one for each image, so this is lower than the mean of
-        any single attack of the group.
-
-        Args:
-            model: name of the model.
-
-        Returns:
-            a row per group and case: model, group, case, attack (the chosen one), and its columns of ``cases.csv``.
-            Cases without a DSC under any attack of the group are left out.
+        any single attack. Cases without a DSC under any attack of the group are left out.
         """
         chosen = []
         for group, attacks in self.worst_cases.items():

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from monai_vafa.results.files import read_rows
-from monai_vafa.results.schema import METRICS
+from monai_vafa.results.schema import COLUMNS, METRICS
 
 from .benchmark import Benchmark, mean
 
@@ -37,12 +37,7 @@ def check_roles(roles: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
 
 
 def referee_checklist(benchmark: Benchmark, model: str) -> list[Line]:
-    """
-    Every check on one model; the benchmark's ``checklist`` says which row plays which role.
-
-    Returns:
-        ``{"check", "verdict", "reason"}`` per check; the verdict is pass, fail or not applicable.
-    """
+    """Every check on one model: pass, fail or not applicable; the benchmark's ``checklist`` assigns the roles."""
     evidence = _Evidence(benchmark, model)
     lines = []
     for name, check in _CHECKS.items():
@@ -60,9 +55,6 @@ def chance_dsc(benchmark: Benchmark, model: str) -> float | None:
 
     If class c makes up a share p_c of n voxels, a guess hits n p_c^2 of the n p_c voxels of either map, so its Dice is
     2 n p_c^2 / (2 n p_c) = p_c. The p_c add up to 1, so the mean over C classes is 1 / C.
-
-    Returns:
-        100 / C, where C counts the classes with a DSC in ``metrics.csv``; ``None`` if there are none.
     """
     classes = benchmark.summaries[model].get("class_names", [])
     rows = read_rows(benchmark.folder / model / METRICS)
@@ -89,14 +81,12 @@ class _Evidence:
 
     def dsc(self, row: str) -> float:
         """Mean DSC of a row, in percent."""
-        if (value := self.benchmark.value(self.model, row, "dsc")) is None:
-            raise _MissingEvidence(f"{row} has no DSC for {self.model}; run it again.")
-        return 100 * value
+        return 100 * self.mean(row, "dsc")
 
-    def rmse(self, row: str) -> float:
-        """Mean RMSE of a row, in intensity levels (0-255 scale)."""
-        if (value := self.benchmark.value(self.model, row, "rmse")) is None:
-            raise _MissingEvidence(f"{row} has no RMSE for {self.model}; run it again.")
+    def mean(self, row: str, column: str) -> float:
+        """Mean of a column of ``cases.csv``."""
+        if (value := self.benchmark.value(self.model, row, column)) is None:
+            raise _MissingEvidence(f"{row} has no {COLUMNS[column].header} for {self.model}; run it again.")
         return value
 
     def sweep(self, attack: str) -> list[str]:
@@ -184,13 +174,13 @@ def _reaches_chance(e: _Evidence) -> tuple[bool, str]:
 
 def _beats_noise(e: _Evidence) -> tuple[bool, str]:
     name = e.role("iterative")
-    moved = e.rmse(name)
+    moved = e.mean(name, "rmse")
     # Noise of the same nominal size may come out smaller, since clipping takes more of it.
     rows = e.sweep(e.role("noise"))
-    row = next((row for row in rows if e.rmse(row) >= moved), rows[-1])
-    attacked, noisy = e.dsc(name), e.dsc(row)
-    told = f"{name} reaches DSC {attacked:.2f} at RMSE {moved:.2f}, {row} {noisy:.2f} at {e.rmse(row):.2f}"
-    if e.rmse(row) < moved and attacked < noisy:
+    row = next((row for row in rows if e.mean(row, "rmse") >= moved), rows[-1])
+    attacked, noisy, size = e.dsc(name), e.dsc(row), e.mean(row, "rmse")
+    told = f"{name} reaches DSC {attacked:.2f} at RMSE {moved:.2f}, {row} {noisy:.2f} at {size:.2f}"
+    if size < moved and attacked < noisy:
         raise _MissingEvidence(f"{told}: the noise is smaller; sweep it to a larger sigma.")
     return attacked < noisy, f"{told}."
 

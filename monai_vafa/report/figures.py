@@ -39,17 +39,7 @@ _MOST_CONTROLS = 2
 
 
 def case_figures(folder: str | os.PathLike, summary: Mapping[str, Any], attacks: Sequence[str]) -> list[str]:
-    """
-    Draw every case of a run that has volumes (see :func:`case_figure`).
-
-    Args:
-        folder: result folder of the run.
-        summary: content of its ``summary.json``.
-        attacks: names of the rows that may be drawn, the clean one first; :func:`figure_rows` chooses.
-
-    Returns:
-        names of the cases drawn.
-    """
+    """Draw every case of a run that has volumes under some of the attacks, clean first; returns the cases' names."""
     root, drawn = Path(folder), []
     for case in tqdm([c for c in summary["cases"] if c not in summary["failed"]], desc="figures", leave=False):
         stored = [a for a in attacks if all((root / volume_name(kind, case, a)).is_file() for kind in _KINDS)]
@@ -65,17 +55,7 @@ def case_figures(folder: str | os.PathLike, summary: Mapping[str, Any], attacks:
 def figure_rows(
     means: Mapping[str, Mapping[str, Any]], attacks: Sequence[str], controls: Iterable[str] = ()
 ) -> list[str]:
-    """
-    Which rows to draw: all if they are few, else clean, the first two controls, and the strongest attacks.
-
-    Args:
-        means: attack -> column -> mean.
-        attacks: names of the rows, the clean one first.
-        controls: names of the rows that never look at the network.
-
-    Returns:
-        at most seven names, in the order of ``attacks``.
-    """
+    """At most seven rows, in their order: clean, which comes first, two controls, and the strongest attacks."""
     if len(attacks) <= _MOST_ROWS:
         return list(attacks)
     kept = [attacks[0], *[name for name in attacks if name in set(controls)][:_MOST_CONTROLS]]
@@ -154,14 +134,7 @@ def case_figure(
 
 
 class ClassPainter:
-    """
-    Paints classes over a slice, the background left clear. Where classes overlap, the smaller one lies on top.
-
-    Args:
-        class_names: names for the legend; for softmax, background first.
-        label: reference labels ``(H, W, D, C)``, by which classes are larger or smaller.
-        activation: ``"softmax"`` (class maps), or ``"sigmoid"`` (a channel of 0 and 1 for each class).
-    """
+    """Paints classes over a slice, the background left clear. Of overlapping classes the smaller one lies on top."""
 
     def __init__(self, class_names: Sequence[str], label: np.ndarray, activation: str) -> None:
         from matplotlib import colormaps
@@ -197,14 +170,8 @@ def most_changed_slice(label: np.ndarray, clean: np.ndarray, attacked: Sequence[
     """
     The axial slice to show: attacks at their best, not on average, but where there is something to see.
 
-    Args:
-        label: reference labels ``(H, W, D, C)``.
-        clean: prediction for the clean image, of the same shape.
-        attacked: predictions for the attacked images.
-
-    Returns:
-        index of the slice in which the attacks together change the prediction of the most voxels, among the slices
-        with at least half as many labelled voxels as the fullest one.
+    That is where predictions ``(H, W, D, C)`` change in the most voxels, among the slices with at least half as many
+    labelled voxels as the fullest one.
     """
     filled = label.any(axis=-1).sum(axis=(0, 1))
     changed = sum(((volume != clean).any(axis=-1).sum(axis=(0, 1)) for volume in attacked), np.zeros_like(filled))

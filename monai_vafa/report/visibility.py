@@ -54,12 +54,9 @@ _MEASURES = {
 
 def curve_points(benchmark: Benchmark, model: str) -> list[dict[str, Any]]:
     """
-    Points of the budget curve of each attack that was swept over its budget, the base row among them.
+    Rows with ``POINT_COLUMNS`` for each attack that was swept over its budget, the base row among them.
 
     The huge budget of the checklist is left out: it is so far from all others that a line to it would say nothing.
-
-    Returns:
-        a row with ``POINT_COLUMNS`` per attack and budget; rows without a DSC are left out.
     """
     roles = benchmark.checklist or {}
     huge = (roles.get("iterative"), roles.get("huge_budget"))
@@ -76,17 +73,10 @@ def curve_points(benchmark: Benchmark, model: str) -> list[dict[str, Any]]:
 
 def dsc_at(curve: Sequence[tuple[float, float]], level: float) -> float | None:
     """
-    DSC of an attack where its images are as like the clean ones as wanted.
+    DSC at a level of likeness, on a curve of ``(likeness, dsc)`` by increasing budget; ``None`` outside its range.
 
     Linear between neighbouring points. If likeness does not fall steadily along the curve, several segments can reach
     the level, and the lowest DSC counts.
-
-    Args:
-        curve: points ``(likeness, dsc)`` by increasing budget.
-        level: likeness.
-
-    Returns:
-        ``None`` if no segment of the curve reaches the level: there is no extrapolation.
     """
     found = []
     for (x0, y0), (x1, y1) in pairwise(curve):
@@ -99,13 +89,7 @@ def dsc_at(curve: Sequence[tuple[float, float]], level: float) -> float | None:
 
 
 def equal_visibility_rows(benchmark: Benchmark, model: str) -> list[dict[str, Any]]:
-    """
-    DSC of each swept attack at fixed levels of likeness, from its own points and the clean one.
-
-    Returns:
-        rows with ``LEVEL_COLUMNS``: dsc is ``None`` outside the attack's range, lowest is 1 for the lowest DSC of a
-        level and else 0. Measures that no attack has are left out.
-    """
+    """Rows with ``LEVEL_COLUMNS``: DSC of each swept attack at fixed levels, and whether it is the lowest there."""
     clean = benchmark.value(model, CLEAN, "dsc")
     points = curve_points(benchmark, model)
     rows = []
@@ -153,20 +137,9 @@ def _marked(row: dict[str, Any]) -> str:
 
 def equal_visibility_figure(path: Path, points: Sequence[dict[str, Any]], clean: dict[str, float | None]) -> bool:
     """
-    Draw DSC against likeness: a row of panels per model, a line per attack, more visible to the right.
+    Draw DSC against likeness: a row of panels per model, a line per attack; returns whether there was anything to draw.
 
     The likeness axis is stretched near the clean image (square root of the distance), where the attacks lie.
-
-    Args:
-        path: PNG file to write.
-        points: what :func:`curve_points` gave, of all models.
-        clean: model -> DSC without attack, in [0, 1]; models without points are left out.
-
-    Returns:
-        whether there was something to draw.
-
-    Raises:
-        ModuleNotFoundError: If matplotlib is missing.
     """
     measures = [column for column in _MEASURES if any(_has(p, column) for p in points)]
     models = [model for model in clean if any(p["model"] == model for p in points)]
