@@ -47,8 +47,9 @@ def held_out_dsc(predictions, cache):
 
 
 def workflow(name, /, *files, workflow_type, **overrides):
-    """A bundle's config with overlays, in this process."""
+    """A bundle's config with overlays, in this process and from any folder."""
     configs = [str(BUNDLES / name / "configs" / file) for file in files]
+    overrides = {"bundle_root": str(BUNDLES / name), **overrides}
     return ConfigWorkflow(configs, workflow_type=workflow_type, logging_file=False, **overrides)
 
 

@@ -27,7 +27,8 @@ def launch(cache, tmp_path):
             [
                 sys.executable,
                 *(launcher if processes > 1 else []),
-                *("-m", "monai.bundle", "run", "--config_file", str(configs), *arguments),
+                *("-m", "monai.bundle", "run", "--config_file", str(configs), "--bundle_root", str(BUNDLES / bundle)),
+                *arguments,
             ],
             cwd=tmp_path,
             env={**os.environ, "MONAI_VAFA_CACHE": str(cache), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"},

@@ -7,21 +7,22 @@ import pytest
 import torch
 from monai.networks.nets import UNETR
 
-from .runs import held_out_dsc, small_run_of_an_overlay, tiny_network, workflow
+from .runs import BUNDLES, held_out_dsc, small_run_of_an_overlay, tiny_network, workflow
 
 INFERENCE = "unetr_inference/configs/inference.json"
+ROOT = ("--bundle_root", str(BUNDLES / "unetr_inference"))
 TINY = tiny_network("unetr")
 
 
 def test_inference_segments_held_out_subjects(bundle_run, cache, tmp_path):
-    bundle_run(INFERENCE, "--output_dir", str(tmp_path / "pred"))
+    bundle_run(INFERENCE, *ROOT, "--output_dir", str(tmp_path / "pred"))
     scores = held_out_dsc(tmp_path / "pred", cache)
     assert len(scores) == 3
     assert np.mean(scores) >= 0.90
 
 
 def test_missing_checkpoint_is_named(bundle_run):
-    done = bundle_run(INFERENCE, "--checkpoint", "no_such.pt", check=False)
+    done = bundle_run(INFERENCE, *ROOT, "--checkpoint", "no_such.pt", check=False)
     assert done.returncode != 0
     assert "checkpoint 'no_such.pt' does not exist" in done.stderr
 
@@ -59,6 +60,7 @@ def test_training_saves_the_best_and_the_last_and_resumes(bundle, bundle_run, tm
     two = "$monai.data.load_decathlon_datalist(@datalist_file, True, '{}')[:{}]"
     models = tmp_path / "models"
     arguments = [
+        *("--bundle_root", str(BUNDLES / bundle)),
         *("--ckpt_dir", str(models), "--output_dir", str(tmp_path / "eval"), "--val_interval", "1"),
         *("--training_data", two.format("training", 2), "--validation_data", two.format("validation", 1)),
     ]
