@@ -16,7 +16,7 @@ from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tenso
 
 from monai_vafa.attacks import Attack, SlidingWindowAttack
 
-__all__ = ["AttackTransform"]
+__all__ = ["AttackTransform", "like_input"]
 
 
 class AttackTransform(Transform, Randomizable):
@@ -80,7 +80,7 @@ class AttackTransform(Transform, Randomizable):
             randomize: draw anew before.
 
         Returns:
-            adversarial image, float32, of the type that went in, with its meta data.
+            adversarial image, like ``img`` in type, floating dtype (float32 for integers) and meta data.
 
         Raises:
             ValueError: If image and label do not fit the attack, see :meth:`monai_vafa.attacks.Attack.run`.
@@ -90,4 +90,10 @@ class AttackTransform(Transform, Randomizable):
         image: torch.Tensor = convert_to_tensor(img, track_meta=False)
         labels = None if label is None else convert_to_tensor(label, track_meta=False)[None]
         adversarial = self.windows(self.attack, self.network, image[None], labels)[0]
-        return convert_to_dst_type(adversarial, img, dtype=adversarial.dtype)[0]
+        return like_input(adversarial, img)
+
+
+def like_input(result: torch.Tensor, img: NdarrayOrTensor) -> NdarrayOrTensor:
+    """A float32 result of the type that went in, with its meta data and, if that is a floating one, its dtype."""
+    floating = torch.as_tensor(img[:0]).is_floating_point()
+    return convert_to_dst_type(result, img, dtype=None if floating else torch.float32)[0]

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from monai.config import NdarrayOrTensor
 from monai.transforms import RandomizableTransform, Transform
-from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_tensor
 
 from monai_vafa.frequency import block_sides, quantize_image
+
+from .attack import like_input
 
 __all__ = ["FrequencyQuantize", "RandFrequencyQuantize"]
 
@@ -57,14 +59,14 @@ class FrequencyQuantize(Transform):
             img: channel-first ``(C, *spatial)`` with 1 to 3 spatial axes.
 
         Returns:
-            float32, of the type that went in, with its meta data.
+            like ``img`` in type, floating dtype (float32 for integers) and meta data.
         """
         image = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
         low, high = self.intensity_range or (float(image.min()), float(image.max()))
         width = (high - low) or 1.0
         block = block_sides(self.block_size, image.ndim - 1)
         quantized = quantize_image(((image - low) / width).clamp(0, 1)[None], self.q, block)[0] * width + low
-        return convert_to_dst_type(quantized, img, dtype=quantized.dtype)[0]
+        return like_input(quantized, img)
 
 
 class RandFrequencyQuantize(RandomizableTransform):
@@ -113,7 +115,7 @@ class RandFrequencyQuantize(RandomizableTransform):
             randomize: draw anew before.
 
         Returns:
-            the image itself, or float32 of the type that went in.
+            the image itself, or one like it.
         """
         if randomize:
             self.randomize()

@@ -34,6 +34,19 @@ def test_the_kind_that_goes_in_comes_out(network, image, label, expected, kind):
     assert result["label"] is data["label"]
 
 
+@pytest.mark.parametrize("kind", [lambda x: x.numpy(), lambda x: x, MetaTensor])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.uint8])
+def test_floating_dtypes_are_kept(network, image, kind, dtype):
+    if dtype is torch.bfloat16 and isinstance(kind(image), np.ndarray):
+        pytest.skip("numpy has no bfloat16")
+    img = kind(image[0].round().to(dtype))
+    for transform in (VAFA(network, **SETTINGS), transforms.FrequencyQuantize(20, 8)):
+        result = transform(img)
+        expected = torch.float32 if dtype is torch.uint8 else dtype
+        assert torch.as_tensor(result).dtype is expected
+        assert type(result) is type(img)
+
+
 def test_affine_and_history_are_kept(network, image, label):
     data = {"image": MetaTensor(image[0]), "label": MetaTensor(label[0])}
     before = Compose([Flipd(["image", "label"], 0), Spacingd(["image", "label"], (1, 1, 0.8), mode="nearest")])(data)
