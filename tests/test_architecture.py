@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,13 @@ def exercise(number):
     return re.findall(r"^```(\w+)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
+def type_command(number):
+    """Runs the one command of an exercise in the working directory."""
+    ((_, command),) = (block for block in exercise(number) if block[0] == "bash")
+    words = shlex.split(command.replace("\\\n", " "))
+    subprocess.run([sys.executable, *words[1:]], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
 @pytest.fixture
 def do(tmp_path, monkeypatch):
     """Runs the exercises in an empty folder, as a reader would who types them one after the other."""
@@ -107,10 +115,7 @@ def test_exercise_1_attacks_a_bundle_of_ones_own(do, tmp_path):
     assert dsc["clean"] > 0.9
     assert abs(dsc["gn"] - dsc["clean"]) < 0.005
     assert dsc["pfa"] < dsc["pgd"] < dsc["clean"] - 0.01
-    ((_, command),) = (block for block in exercise(1) if block[0] == "bash")
-    subprocess.run(
-        [sys.executable, *command.split()[1:]], cwd=tmp_path, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    type_command(1)
     page = (tmp_path / "output" / "bright_spot" / "index.html").read_text()
     assert "spot" in page and "pfa" in page
 
@@ -134,3 +139,6 @@ def test_exercise_3_adds_a_metric(do, tmp_path):
     header = (tmp_path / "output" / "volume_error" / "cases.csv").read_text().partition("\n")[0]
     assert "volume_error" in header.split(",")
     assert "volume_error" in (tmp_path / "output" / "volume_error" / "index.html").read_text()
+    type_command(3)
+    header = (tmp_path / "output" / "iou" / "metrics.csv").read_text().partition("\n")[0]
+    assert header.split(",") == ["case", "attack", "class", "dsc", "hd95", "nsd", "iou"]
