@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from .datalist import datalist_class_names, datalist_description
 from .demo import DEMO_CLASSES, demo_cohort
 from .folder import folder_cases
 from .public import ACDC_CLASSES, SYNAPSE_CLASSES, acdc_datalist, synapse_datalist
@@ -14,8 +13,6 @@ __all__ = [
     "DEMO_CLASSES",
     "SYNAPSE_CLASSES",
     "acdc_datalist",
-    "datalist_class_names",
-    "datalist_description",
     "demo_cohort",
     "folder_cases",
     "synapse_datalist",

@@ -31,7 +31,7 @@ __all__ = ["DEMO_CLASSES", "demo_cohort"]
 logger = logging.getLogger(__name__)
 
 DEMO_CLASSES = ("background", "CSF", "gray matter", "white matter")
-# Raised whenever the cohort's bytes change, so that an old cache is not taken for the new cohort.
+# To be increased when the cohort's bytes change, so that an old cache is not taken for the new cohort.
 _VERSION = 1
 _SPACING_MM = 2.0
 _SPATIAL_SHAPE = (80, 96, 80)
@@ -41,32 +41,32 @@ _SEEDS = {"training": range(0, 16), "validation": range(1000, 1003)}
 
 def demo_cohort(root: str | os.PathLike | None = None) -> Path:
     """
-    Folder of the demo cohort; writes the cohort the first time it is asked for (some seconds).
+    Folder of the demo cohort, which is written on first use (a few seconds).
 
-    Virtual subjects are seeded smooth deformations and intensity changes of one real anatomy, the MNI152 2009a
-    T1 template and its tissue maps, which the ``nilearn`` package carries. They demonstrate and prove nothing:
-    a model that segments them has seen one brain. Validation subjects have seeds of their own.
+    Virtual subjects are seeded smooth deformations and intensity changes of one real anatomy: the MNI152 2009a T1
+    template and its tissue maps, which are part of the ``nilearn`` package. They demonstrate and prove nothing: a model
+    that segments them has seen one brain. Validation subjects have seeds of their own.
 
     The folder is in Decathlon layout: ``dataset.json``, ``imagesTr/``, ``labelsTr/``. Images are float32,
     80 x 96 x 80 voxels of 2 mm, RAS, intensities in [0, 1000]; labels are uint8: 0 background, 1 CSF,
     2 gray matter, 3 white matter.
 
     Args:
-        root: folder to write to; ``None`` takes the cache of this package (``MONAI_VAFA_CACHE`` moves it).
+        root: folder to write to; ``None`` for the cache of this package (``MONAI_VAFA_CACHE`` moves it).
 
     Returns:
         the folder, to be used as ``dataset_dir``.
 
     Raises:
-        ModuleNotFoundError: When ``nilearn`` is not installed and the cohort is not there yet.
+        ModuleNotFoundError: If ``nilearn`` is not installed and the cohort does not exist yet.
     """
     folder = Path(root) if root is not None else cache_dir() / f"demo_cohort_v{_VERSION}"
     if (folder / "dataset.json").is_file():
         return folder
     source = _template()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside its place and moved in one step: a killed run leaves no half cohort, and of two runs that
-    # start together the second one's move finds the first one's result.
+    # Written elsewhere and moved in one step: a killed run leaves no incomplete cohort, and of two runs that start
+    # together the second one finds the result of the first.
     unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".demo_cohort_"))
     try:
         _write(unfinished, source)

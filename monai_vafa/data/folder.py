@@ -1,17 +1,16 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Cases of a folder that somebody else filled."""
+"""Images and labels in a folder of the user."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 from monai.data import load_decathlon_datalist
-
-from .datalist import read_datalist
 
 __all__ = ["folder_cases"]
 
@@ -24,23 +23,24 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 def folder_cases(folder: str | os.PathLike, *, section: str | None = None) -> list[dict[str, Any]]:
     """
-    Images of a folder, with their labels where there are any.
+    List the images of a folder, with their labels where there are any.
 
     Known layouts, the first that fits: a Decathlon ``dataset.json``; NIfTI files in ``imagesTr`` and ``labelsTr``, or
-    in ``images`` and ``labels``, under the same names; NIfTI files in the folder itself, without labels. Pictures
-    (PNG, JPEG, BMP, TIFF) may stand in for NIfTI files; labels may have another ending than their images. NIfTI files
-    that end in ``_0000``, ``_0001`` and so on are the channels of one image, as nnU-Net has them.
+    in ``images`` and ``labels``, with the same names; NIfTI files in the folder itself, without labels. Pictures (PNG,
+    JPEG, BMP, TIFF) can take the place of NIfTI files; the suffix of a label can differ from that of its image. NIfTI
+    files that end in ``_0000``, ``_0001`` and so on are the channels of one image, as in nnU-Net.
 
     Args:
-        folder: where to look.
+        folder: folder of the data.
         section: section of ``dataset.json``; ``None`` for "validation", else "training", else "test".
 
     Returns:
-        a dictionary per case: ``image``, a path or the paths of its channels, and ``label``, a path, if there is one.
+        a dictionary for each case: ``image``, a path or the paths of its channels, and ``label``, a path, if there is
+        one.
 
     Raises:
-        FileNotFoundError: When the folder does not exist.
-        ValueError: When nothing in it fits, the section is missing, or some images have labels and others have not.
+        FileNotFoundError: If the folder does not exist.
+        ValueError: If nothing in it fits, the section is missing, or only some of the images have labels.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -60,7 +60,7 @@ def folder_cases(folder: str | os.PathLike, *, section: str | None = None) -> li
 
 
 def _decathlon(datalist_file: Path, section: str | None) -> list[dict[str, Any]]:
-    content = read_datalist(datalist_file)
+    content = json.loads(datalist_file.read_text(encoding="utf-8"))
     wanted = [section] if section else [name for name in _SECTIONS if content.get(name)]
     if not wanted or not content.get(wanted[0]):
         filled = [key for key, value in content.items() if isinstance(value, list) and value]
@@ -69,13 +69,13 @@ def _decathlon(datalist_file: Path, section: str | None) -> list[dict[str, Any]]
 
 
 def _files(folder: Path) -> dict[str, list[str]]:
-    """Name of a case -> its files, one for each channel."""
+    """Files of each case by its name, one file for each channel."""
     found: dict[str, list[str]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         suffix = next((s for s in (*_VOLUMES, *_PICTURES) if path.name.lower().endswith(s)), None)
         if suffix and not path.name.startswith("."):
             name = path.name[: -len(suffix)]
-            # Numbers of pictures count pictures.
+            # The number of a picture is that of a case, not of a channel.
             channel = _CHANNEL.fullmatch(name) if suffix in _VOLUMES else None
             found.setdefault(channel[1] if channel else name, []).append(str(path))
     return found

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Data lists of the two public data sets of the paper, with its splits. Both need a registration to download."""
+"""Data lists of the two public data sets of the paper, with its splits. Both require registration to download."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def synapse_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str,
     Synapse / BTCV multi-organ CT: 30 volumes, 14 classes (:data:`SYNAPSE_CLASSES`).
 
     Args:
-        dataset_dir: folder that holds ``img0001.nii.gz`` ... and ``label0001.nii.gz`` ... at any depth.
+        dataset_dir: folder with ``img0001.nii.gz`` ... and ``label0001.nii.gz`` ... at any depth.
 
     Returns:
         ``"training"`` (18) and ``"validation"`` (12): lists of ``{"image": path, "label": path}``.
 
     Raises:
-        FileNotFoundError: When a volume or its label is missing; names the files.
+        FileNotFoundError: If a volume or its label is missing; names the files.
     """
     found = _files_by_name(dataset_dir)
     return {
@@ -64,7 +64,7 @@ def acdc_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, st
     ACDC cardiac cine-MRI: the two labelled frames of 100 patients, 4 classes (:data:`ACDC_CLASSES`).
 
     Args:
-        dataset_dir: folder that holds ``patient001_frame01.nii.gz`` ... and ``..._gt.nii.gz`` at any depth, as the
+        dataset_dir: folder with ``patient001_frame01.nii.gz`` ... and ``..._gt.nii.gz`` at any depth, as the
             challenge distributes them.
 
     Returns:
@@ -72,7 +72,7 @@ def acdc_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, st
         ``{"image": path, "label": path}``, two per patient.
 
     Raises:
-        FileNotFoundError: When a patient or a label is missing; names the files.
+        FileNotFoundError: If a patient or a label is missing; names the files.
     """
     found = _files_by_name(dataset_dir)
     frames: dict[int, list[str]] = {}

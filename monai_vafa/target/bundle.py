@@ -65,7 +65,8 @@ def open_target(
             what a map of class numbers means, ``None`` takes them.
         config_file: names of files in ``configs``, or paths, each laid over those before it; replaces ``workflow``.
         ids: part -> id in the config, for parts that no other bundle has there: "network", "inferer", "preprocessing",
-            "postprocessing", "data", "dataset_dir", "loss", "checkpoint".
+            "postprocessing", "data", "dataset_dir", "class_names", "loss", "checkpoint". The names of the classes come
+            from ``metadata.json`` unless the config has some.
         overrides: id -> value, as on the command line of ``monai.bundle run``: ``{"dataset_dir": "/data"}``.
         checkpoint: weights file, read with ``weights_only=True``; ``None`` for the one that the config names, see
             :func:`monai_vafa.target.config.find_checkpoint`; ``False`` for the network as the config makes it.
@@ -82,7 +83,7 @@ def open_target(
     """
     folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
     metadata = read_metadata(folder)
-    class_names = output_classes(metadata, folder.name)
+    classes_of_metadata = output_classes(metadata, folder.name)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     files = config_files(folder, workflow=workflow, config_file=config_file)
     announce(folder)
@@ -90,7 +91,7 @@ def open_target(
         _read,
         folder,
         metadata=metadata,
-        class_names=class_names,
+        class_names=classes_of_metadata,
         device=place,
         overrides=dict(overrides or {}),
         ids=ids,
@@ -100,7 +101,7 @@ def open_target(
     found = read(files)
     if workflow is None and config_file is None and not found.preprocessing.takes_class_maps:
         found = _labels_converted(found, read) or found
-    return _build(found, metadata, class_names, place, dict(overrides or {}))
+    return _build(found, metadata, place, dict(overrides or {}))
 
 
 @dataclass(frozen=True)
@@ -179,15 +180,15 @@ class BundleTarget(Target):
         See :meth:`Target.logits`.
 
         Raises:
-            ValueError: If the network has another number of output channels than the metadata names.
+            ValueError: If the number of output channels is not that of the class names.
         """
         self.network.eval()
         with self.parts.modules, torch.no_grad():
             logits = as_logits(self.inferer(image.to(self.device), self.network))
         if logits.shape[1] != len(self.class_names):
             raise ValueError(
-                f"the network has {logits.shape[1]} output channels, but the metadata of {self.name} names "
-                f"{len(self.class_names)}: {', '.join(self.class_names)}."
+                f"the network has {logits.shape[1]} output channels, but {self.name} names {len(self.class_names)} "
+                f"classes ({', '.join(self.class_names)}): name the right ones with overrides={{'class_names': [...]}}."
             )
         return logits
 
@@ -234,6 +235,7 @@ class _Reading:
 
     files: list[Path]
     parts: Parts
+    class_names: list[str]
     checkpoint: Path | None
     key: str | None
     loss: Any
@@ -264,6 +266,7 @@ def _read(
             f"bundle {parts.name} has no weights: {str(weights)!r} does not exist. Name the file with checkpoint, or "
             "download it from where the bundle's large_files.yml says."
         )
+    class_names = [str(name) for name in parts.optional("class_names") or class_names]
     transforms, loss = parts.require("preprocessing"), parts.optional("loss")
     postprocessing = parts.optional("postprocessing")
     activation = activation or find_activation(
@@ -277,7 +280,7 @@ def _read(
         channels=class_names if activation == "sigmoid" and len(class_names) > 1 else (),
         maps_tell=class_names[0].lower() == "background" or getattr(loss, "to_onehot_y", False),
     )
-    return _Reading(files, parts, weights, key, loss, postprocessing, activation, preprocessing)
+    return _Reading(files, parts, class_names, weights, key, loss, postprocessing, activation, preprocessing)
 
 
 def _labels_converted(first: _Reading, read: Callable[[list[Path]], _Reading]) -> _Reading | None:
@@ -297,11 +300,7 @@ def _labels_converted(first: _Reading, read: Callable[[list[Path]], _Reading]) -
 
 
 def _build(
-    found: _Reading,
-    metadata: Mapping[str, Any],
-    class_names: list[str],
-    device: torch.device,
-    overrides: dict[str, Any],
+    found: _Reading, metadata: Mapping[str, Any], device: torch.device, overrides: dict[str, Any]
 ) -> BundleTarget:
     """Build network and inferer, load the weights, and put everything together."""
     parts, preprocessing = found.parts, found.preprocessing
@@ -333,7 +332,7 @@ def _build(
         sw_batch_size=getattr(inferer, "sw_batch_size", 1),
         window=image_window(roi_size, metadata),
         slice_axis=slice_axis,
-        class_names=class_names,
+        class_names=found.class_names,
         activation=found.activation,
         loss=found.loss,
         intensity_range=value_range(preprocessing.transform, image_keys),

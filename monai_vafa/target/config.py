@@ -49,6 +49,7 @@ PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "data": (("dataset_data", "val_dataset_data"), ("val_dataset#data",)),
     "dataset_dir": (("dataset_dir",), ()),
+    "class_names": ((), ("class_names",)),
     "loss": ((), ("loss", "lossfn", "loss_function", "train#loss", "train#trainer#loss_function")),
     "checkpoint": ((), ("checkpoint", "ckpt_path")),
 }
