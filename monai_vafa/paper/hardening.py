@@ -195,8 +195,8 @@ def hardening_figure(benchmark: Benchmark) -> Path | None:
     if patches := painter.legend():
         figure.legend(handles=patches, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
     line = f"{grid.case}, axial slice {axial}; row: network, trained against; column: attack; corner: DSC of the case"
-    figure.suptitle(f"{line}\n{benchmark.description}".strip(), fontsize=9)
-    return save_figure(figure, benchmark.folder / "figures" / f"hardening_{grid.case}.png")
+    path = benchmark.folder / "figures" / f"hardening_{grid.case}.png"
+    return save_figure(figure, path, f"{line}\n{benchmark.description}")
 
 
 def _choose(benchmark: Benchmark) -> _Grid | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,7 @@ def case_figure(
     if patches := painter.legend():
         figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     where = f", axial slice {axial}" if channels[clean].shape[2] > 1 else ""
-    figure.suptitle(f"{case}{where}" + (f"\n{title}" if title else ""), fontsize=10)
-    return save_figure(figure, root / "figures" / f"{case}.png")
+    return save_figure(figure, root / "figures" / f"{case}.png", f"{case}{where}\n{title}")
 
 
 class ClassPainter:
@@ -209,7 +209,10 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def save_figure(figure: Any, path: Path) -> Path:
-    """Write a figure as PNG; returns the path."""
+def save_figure(figure: Any, path: Path, title: str = "") -> Path:
+    """Write a figure as PNG, its title wrapped to its width; returns the path."""
+    if title:
+        width = int(12 * figure.get_figwidth())
+        figure.suptitle("\n".join(textwrap.fill(line, width) for line in title.splitlines()), fontsize=9)
     write_file(path, lambda partial: figure.savefig(partial, format="png"))
     return path
