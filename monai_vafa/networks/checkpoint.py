@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Put the weights of a checkpoint into a network, or say what doesn't fit."""
+"""Load the weights of a checkpoint into a network, or say what doesn't fit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["load_checkpoint"]
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
-# Where a file may keep its state dict, in the order of the search.
+# Keys under which a file may keep its state dict, in the order of the search.
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 
 # MONAI 0.7, with which the authors trained UNETR, made these and never used them; MONAI 1.6 doesn't make them.
@@ -36,8 +36,8 @@ _UNETR_MAY_BE_MISSING = frozenset(
     f"vit.blocks.{block}.norm_cross_attn.{name}" for block in range(12) for name in ("weight", "bias")
 )
 
-# The authors' trainers put numpy numbers beside the weights: losses (UNETR++, which has nnFormer's trainer), accuracies
-# (UNETR). Reading a number runs no code, and no arrays are let in. NumPy 2 renamed the module, hence two names.
+# The authors' trainers store NumPy numbers beside the weights: losses (UNETR++, with nnFormer's trainer), accuracies
+# (UNETR). Reading a number runs no code, and arrays are not admitted. NumPy 2 renamed the module, hence two names.
 _SCALAR = np.float64(0).__reduce__()[0]
 _NUMPY_NUMBERS: list[Any] = [
     (_SCALAR, "numpy.core.multiarray.scalar"),
@@ -51,29 +51,29 @@ def load_checkpoint(network: Network, path: str | os.PathLike, *, key: str | Non
     """
     Load a checkpoint into a network, strictly.
 
-    A network is filled whole or not at all. What may differ between file and network is this, and nothing else:
+    Either all weights are loaded or none. File and network may differ in this, and nothing else:
 
-    - ``module.``, which parallel training puts before every name;
-    - names of one shared tensor, of which a file needs but one (safetensors files often have no more);
-    - for MONAI's UNETR, four names that MONAI 0.7 wrote and 24 that it didn't, none of which takes part in the result.
+    - the prefix ``module.`` of parallel training;
+    - names of a shared tensor, of which the file needs only one (safetensors files often have only one);
+    - for MONAI's UNETR, four names that MONAI 0.7 wrote and 24 that it didn't, none of which affects the result.
 
     Args:
-        network: filled in place.
+        network: loaded in place.
         path: file with a state dict, or with one under ``"model"``, ``"state_dict"`` or ``"model_state_dict"``; read
-            with ``weights_only=True``, so that no code of the file runs. Or a ``.safetensors`` file, for which the
-            package safetensors must be there.
-        key: where to look for the state dict before all these, as ``load_dict`` of MONAI's ``CheckpointLoader`` says.
+            with ``weights_only=True``, so that no code of the file runs. Or a ``.safetensors`` file, which needs the
+            package safetensors.
+        key: key of the state dict to try before these, as in ``load_dict`` of MONAI's ``CheckpointLoader``.
 
     Returns:
         the network.
 
     Raises:
-        FileNotFoundError: When there is no such file.
-        ImportError: When a ``.safetensors`` file is to be read without the package safetensors.
-        ValueError: When the file holds no weights, or weights of another network: names the keys.
+        FileNotFoundError: If the file does not exist.
+        ImportError: If the file is a ``.safetensors`` file and the package safetensors is missing.
+        ValueError: If the file has no weights, or those of another network: names the keys.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint {os.fspath(path)!r} does not exist or is no file.")
+        raise FileNotFoundError(f"checkpoint {os.fspath(path)!r} does not exist or is not a file.")
     read = _read_safetensors if Path(path).suffix == ".safetensors" else _read_torch
     own = network.state_dict(keep_vars=True)
     state = _without_prefix(_state_dict(read(path), path, key), own)
@@ -109,16 +109,16 @@ def _read_torch(path: str | os.PathLike) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    # What a damaged file leads to depends on where it is damaged, from RuntimeError to IndexError.
+    # A damaged file can raise anything from RuntimeError to IndexError.
     except Exception as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         if foreign is None:
             reason = f"{type(error).__name__}: {error}".partition(" In PyTorch 2.6")[0]
             raise ValueError(f"checkpoint {os.fspath(path)!r} can't be read as a file of weights: {reason}") from error
         raise ValueError(
-            f"checkpoint {os.fspath(path)!r} can't be read: beside weights it holds objects ({foreign[1]}), and making "
-            "these could run code of the file. If you trust it, let the program that wrote it read it once with "
-            "torch.load(..., weights_only=False), and torch.save its state dict alone."
+            f"checkpoint {os.fspath(path)!r} can't be read: beside weights it holds objects ({foreign[1]}): building "
+            "these could run code of the file. If you trust it, read it once with torch.load(..., weights_only=False) "
+            "in the program that wrote it, and torch.save its state dict alone."
         ) from error
 
 
@@ -138,7 +138,7 @@ def _read_safetensors(path: str | os.PathLike) -> dict[str, torch.Tensor]:
 
 
 def _state_dict(content: Any, path: str | os.PathLike, key: str | None) -> dict[str, Any]:
-    """Take the state dict out of what a file holds."""
+    """The state dict in the content of a file."""
     candidates = [content]
     if isinstance(content, Mapping):
         candidates = [content[name] for name in (key, *_WRAPPERS) if name in content] + candidates
@@ -146,12 +146,12 @@ def _state_dict(content: Any, path: str | os.PathLike, key: str | None) -> dict[
         if isinstance(candidate, Mapping) and any(isinstance(value, torch.Tensor) for value in candidate.values()):
             return {str(key): value for key, value in candidate.items()}
     raise ValueError(
-        f"checkpoint {os.fspath(path)!r} holds no state dict, neither by itself nor under {', '.join(_WRAPPERS)}."
+        f"checkpoint {os.fspath(path)!r} has no state dict, neither by itself nor under {', '.join(_WRAPPERS)}."
     )
 
 
 def _without_prefix(state: dict[str, Any], own: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Take off what parallel training puts before the names, unless the network has it too."""
+    """Remove the prefix of parallel training, unless the network has it too."""
     prefix = "module."
     if any(key.startswith(prefix) for key in own) or not all(key.startswith(prefix) for key in state):
         return state
@@ -159,7 +159,7 @@ def _without_prefix(state: dict[str, Any], own: Mapping[str, torch.Tensor]) -> d
 
 
 def _complete_shared(state: dict[str, Any], own: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
-    """Give every name of a shared tensor the one value that the file has for it, in place."""
+    """Give all names of a shared tensor the value that the file has for one of them, in place."""
     names: dict[int, list[str]] = {}
     for key, value in own.items():
         names.setdefault(id(value), []).append(key)
@@ -172,16 +172,16 @@ def _complete_shared(state: dict[str, Any], own: Mapping[str, torch.Tensor], pat
             differing.append(" and ".join(present))
         state.update({key: state[present[-1]] for key in shared if key not in state})
     if differing:
-        # What load_state_dict does without a word, though no such network can have written the file.
+        # load_state_dict accepts this silently, although such a network can't have written the file.
         warnings.warn(
-            f"checkpoint {os.fspath(path)!r} has different values for {len(differing)} tensors that the network has "
-            f"but one of ({', '.join(differing[:2])}{', ...' if len(differing) > 2 else ''}): the last one counts.",
+            f"checkpoint {os.fspath(path)!r} has different values for {len(differing)} tensors that are one in the "
+            f"network ({', '.join(differing[:2])}{', ...' if len(differing) > 2 else ''}): the last value counts.",
             stacklevel=3,
         )
 
 
 def _tolerated(network: torch.nn.Module) -> tuple[frozenset[str], frozenset[str]]:
-    """Say which keys a file may have too many and too few."""
+    """Keys that a file may have in addition, and keys that it may lack."""
     if isinstance(network, UNETR):
         return _UNETR_MAY_BE_EXTRA, _UNETR_MAY_BE_MISSING
     return frozenset(), frozenset()

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Turn a published checkpoint into the ``model.pt`` of a bundle."""
+"""Convert a published checkpoint to the ``model.pt`` of a bundle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _unetr_synapse(out_channels: int = 14) -> UNETR:
     return UNETR(in_channels=1, out_channels=out_channels, img_size=(96, 96, 96), proj_type="perceptron")
 
 
-# The networks that have published checkpoints, by the name they have here.
+# Networks with published checkpoints.
 _FORMS: dict[str, Callable[..., torch.nn.Module]] = {
     "unetr_synapse": _unetr_synapse,
     "unetrpp_synapse": UNETRPP.synapse,
@@ -33,12 +33,12 @@ def convert_checkpoint(
     path: str | os.PathLike, output: str | os.PathLike, network: str, out_channels: int | None = None
 ) -> Path:
     """
-    Read a published checkpoint and write its weights alone, with the names that the network has today.
+    Read a published checkpoint and write its weights alone, with today's names.
 
     Args:
         path: file to read, see :py:func:`load_checkpoint`.
         output: file to write, such as ``bundles/unetr_inference/models/model.pt``; folders are made, and an existing
-            file is replaced once the new one is whole.
+            file is replaced when the new one is complete.
         network: ``"unetr_synapse"``, ``"unetrpp_synapse"`` or ``"unetrpp_acdc"``.
         out_channels: number of classes, with background; ``None`` for the published one (14, 14, 4).
 
@@ -46,9 +46,9 @@ def convert_checkpoint(
         path of the written file, a state dict.
 
     Raises:
-        FileNotFoundError: When there is no file to read.
-        ImportError: When a ``.safetensors`` file is to be read without the package safetensors.
-        ValueError: When the network is unknown, or the file is not one of its checkpoints: names the keys.
+        FileNotFoundError: If ``path`` does not exist.
+        ImportError: If it is a ``.safetensors`` file and the package safetensors is missing.
+        ValueError: If the network is unknown, or the file is not one of its checkpoints: names the keys.
     """
     if network not in _FORMS:
         raise ValueError(f"network={network!r} must be one of {', '.join(_FORMS)}.")

@@ -1,15 +1,26 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Efficient paired attention, the block that UNETR++ is made of."""
+"""What UNETR++ is made of: paired attention, and its encoder and decoder stages."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+
 import torch
 from monai.networks.blocks import UnetResBlock
+from monai.networks.blocks.dynunet_block import get_conv_layer
+from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 from torch.nn.functional import normalize
 
-__all__ = ["PairedAttention", "PairedAttentionBlock"]
+__all__ = [
+    "PairedAttention",
+    "PairedAttentionBlock",
+    "PairedAttentionDecoder",
+    "PairedAttentionEncoder",
+    "feature_sizes",
+]
 
 
 class PairedAttention(nn.Module):
@@ -26,8 +37,8 @@ class PairedAttention(nn.Module):
         hidden_size: C, the number of channels; even, and a multiple of ``num_heads``.
         proj_size: number of mixtures of positions.
         num_heads: number of heads.
-        dropout_rate: share of either attention map that is dropped in training.
-        shared_projection: keys and values are mixed by one layer; its state has both names, ``E`` and ``F``.
+        dropout_rate: share of each attention map that is dropped in training.
+        shared_projection: mix keys and values with one layer; its state has both names, ``E`` and ``F``.
     """
 
     def __init__(
@@ -53,15 +64,7 @@ class PairedAttention(nn.Module):
         self.out_proj2 = nn.Linear(hidden_size, hidden_size // 2)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """
-        Attend.
-
-        Args:
-            tokens: ``(B, N, C)``.
-
-        Returns:
-            ``(B, N, C)``, the first half of the channels from the spatial branch, the second from the channel branch.
-        """
+        """Attend over ``(B, N, C)``; the result has spatial attention in the first half of its channels."""
         batch, positions, channels = tokens.shape
         parts = self.qkvv(tokens).reshape(batch, positions, 4, self.num_heads, channels // self.num_heads)
         # each (B, heads, C / heads, N)
@@ -75,29 +78,14 @@ class PairedAttention(nn.Module):
 
         spatial_map = torch.softmax(query.transpose(-2, -1) @ mixed_key * self.temperature2, dim=-1)
         by_position = self.spatial_dropout(spatial_map) @ mixed_value.transpose(-2, -1)
-        # This one is (B, heads, N, C / heads), so that the same reshape blends positions into channels. The published
-        # weights were trained with that, and are worthless without.
+        # This one is (B, heads, N, C / heads), so that the same reshape mixes positions into channels. The published
+        # weights were trained with that and need it.
         by_position = by_position.permute(0, 3, 1, 2).reshape(batch, positions, channels)
         return torch.cat((self.out_proj(by_position), self.out_proj2(by_channel)), dim=-1)
 
 
 class PairedAttentionBlock(nn.Module):
-    """
-    Paired attention over a feature map, then residual convolutions, each added to what came in.
-
-    Args:
-        num_positions: number of voxels of the feature map.
-        hidden_size: number of channels.
-        proj_size: see :class:`PairedAttention`.
-        num_heads: see :class:`PairedAttention`.
-        dropout_rate: see :class:`PairedAttention`.
-        shared_projection: see :class:`PairedAttention`.
-        num_residual_blocks: residual convolution blocks after the attention, 1 or 2.
-        conv_dropout_rate: share of the channels that is dropped after them in training.
-
-    Raises:
-        ValueError: When there are more or fewer residual blocks.
-    """
+    """Paired attention over a feature map, then 1 or 2 residual convolution blocks, each added to its input."""
 
     def __init__(
         self,
@@ -114,7 +102,7 @@ class PairedAttentionBlock(nn.Module):
         super().__init__()
         if num_residual_blocks not in (1, 2):
             raise ValueError(f"num_residual_blocks={num_residual_blocks!r} must be 1 or 2.")
-        # Next to nothing, so that a block starts as its convolutions alone.
+        # Almost zero, so that a new block is its convolutions alone.
         self.gamma = nn.Parameter(torch.full((hidden_size,), 1e-6))
         self.pos_embed = nn.Parameter(torch.zeros(1, num_positions, hidden_size))
         self.norm = nn.LayerNorm(hidden_size)
@@ -133,16 +121,97 @@ class PairedAttentionBlock(nn.Module):
         self.conv8 = nn.Sequential(nn.Dropout3d(conv_dropout_rate), nn.Conv3d(hidden_size, hidden_size, 1))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """
-        Refine a feature map.
-
-        Args:
-            features: ``(B, C, D, H, W)``.
-
-        Returns:
-            the same shape.
-        """
+        """Refine a feature map ``(B, C, D, H, W)``."""
         tokens = features.flatten(2).transpose(1, 2) + self.pos_embed
         tokens = tokens + self.gamma * self.epa_block(self.norm(tokens))
         attended = tokens.transpose(1, 2).reshape(features.shape)
         return attended + self.conv8(self.conv52(self.conv51(attended)))
+
+
+def feature_sizes(img_size: Sequence[int], patch_size: Sequence[int], stages: int) -> list[tuple[int, ...]]:
+    """Size of the feature map of each stage, finest first: the patch grid, then half of it, and so on."""
+    times = 2 ** (stages - 1)
+    steps = [side * times for side in patch_size]
+    fitting = tuple(math.ceil(side / step) * step for side, step in zip(img_size, steps, strict=True))
+    if fitting != tuple(img_size):
+        raise ValueError(
+            f"img_size={tuple(img_size)} must be a multiple of {times} times patch_size={tuple(patch_size)}: use "
+            f"{fitting}, or another patch_size."
+        )
+    grid = [side // length for side, length in zip(img_size, patch_size, strict=True)]
+    return [tuple(side // 2**stage for side in grid) for stage in range(stages)]
+
+
+class PairedAttentionEncoder(nn.Module):
+    """
+    Stages of paired-attention blocks, each after a convolution that shrinks the feature map.
+
+    Shaker et al., IEEE TMI 2024, section III-A. The first convolution makes patches of the image, the others halve.
+
+    Args:
+        in_channels: number of channels of the image.
+        kernel_sizes: factors by which each stage shrinks its input.
+        sizes: size of the feature map of each stage, in voxels.
+        dims: channels of each stage.
+        stage: stage number -> its paired-attention blocks.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        kernel_sizes: Sequence[Sequence[int]],
+        sizes: Sequence[Sequence[int]],
+        dims: Sequence[int],
+        stage: Callable[[int], nn.Module],
+    ) -> None:
+        super().__init__()
+        self.downsample_layers = nn.ModuleList()
+        self.stages = nn.ModuleList()
+        before = in_channels
+        for number, (kernel, size, width) in enumerate(zip(kernel_sizes, sizes, dims, strict=True)):
+            # The published forms have as many groups as input channels; the divisor extends that to any widths.
+            groups = math.gcd(before, width)
+            if math.prod(size) * width == groups:
+                raise ValueError(
+                    f"dims={tuple(dims)} leave one value in each group of the group norm at a feature map "
+                    f"of {tuple(size)}: use more channels there than in the stage before, or a larger img_size."
+                )
+            self.downsample_layers.append(
+                nn.Sequential(
+                    get_conv_layer(3, before, width, kernel_size=kernel, stride=kernel),
+                    get_norm_layer(name=("group", {"num_groups": groups}), channels=width),
+                )
+            )
+            self.stages.append(stage(number))
+            before = width
+        # The authors' initialisation, which in their code reaches the encoder only.
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Feature map of each stage for an image ``(B, C, D, H, W)``, finest first."""
+        features = []
+        for downsample, stage in zip(self.downsample_layers, self.stages):  # noqa: B905 (TorchScript has no strict)
+            image = stage(downsample(image))
+            features.append(image)
+        return features
+
+
+class PairedAttentionDecoder(nn.Module):
+    """Enlarges a feature map by ``kernel_size``, adds the encoder's of that size, and refines the sum."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, kernel_size: Sequence[int], refine: nn.Module) -> None:
+        super().__init__()
+        self.transp_conv = get_conv_layer(
+            3, in_channels, out_channels, kernel_size=kernel_size, stride=kernel_size, is_transposed=True
+        )
+        # A list, for the names of the published checkpoints.
+        self.decoder_block = nn.ModuleList([refine])
+
+    def forward(self, coarse: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """Decode the coarse feature map and the encoder's."""
+        return self.decoder_block[0](self.transp_conv(coarse) + skip)

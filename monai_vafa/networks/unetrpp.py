@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from monai.networks.blocks import UnetOutBlock, UnetResBlock
 from monai.utils import ensure_tuple_rep
 from torch import nn
 
-from .unetrpp_stages import PairedAttentionDecoder, PairedAttentionEncoder, feature_sizes, paired_attention_stage
+from .paired_attention import PairedAttentionBlock, PairedAttentionDecoder, PairedAttentionEncoder, feature_sizes
 
 __all__ = ["UNETRPP"]
 
@@ -29,11 +31,11 @@ class UNETRPP(nn.Module):
     full resolution. The state dict has the names and shapes of the authors' checkpoints, which therefore load as they
     are into the networks of :py:meth:`synapse` and :py:meth:`acdc`.
 
-    Axes: the network treats the three axes alike but for ``img_size`` and ``patch_size``, which name them in the order
+    Axes: the network treats the three axes alike but for ``img_size`` and ``patch_size``, which list them in the order
     of the tensor. The published weights expect (depth, height, width), the reverse of what MONAI's ``LoadImage``
-    returns: end preprocessing with ``Transposed(keys, (0, 3, 2, 1))``, which leaves the affine alone and so belongs
-    behind ``Spacingd``, and transpose the result back. They were trained on voxels in the order of the file, without
-    ``Orientationd``. A network trained from scratch can keep MONAI's order, for example with
+    returns: set ``depth_last``, or end the preprocessing with ``Transposed(keys, (0, 3, 2, 1))`` (after ``Spacingd``,
+    since it does not change the affine) and transpose the result back. They were trained on voxels in the order of the
+    file, without ``Orientationd``. A network trained from scratch can keep MONAI's order, for example with
     ``img_size=(128, 128, 64), patch_size=(4, 4, 2)``.
 
     Whole volumes go through ``sliding_window_inference`` with ``roi_size=img_size``. The batch norm inside can't be
@@ -57,14 +59,14 @@ class UNETRPP(nn.Module):
         shared_projection: one projection for keys and values.
         num_residual_blocks: residual convolution blocks after each attention, 1 or 2.
         deep_supervision: in training, return a list of logits, finest first: full resolution, 1/patch, 1/(2 patch).
-            Without it, in evaluation and in TorchScript, a tensor is returned. The two coarse heads exist either way,
-            so that a checkpoint fits with and without; but without, they require no gradient, so that parallel training
-            does not wait for one.
+            Without it, in evaluation and in TorchScript, a tensor is returned. The two coarse heads always exist, so
+            that a checkpoint fits both ways; without deep supervision they require no gradient, for which parallel
+            training would wait.
         depth_last: take and return volumes ``(B, C, width, height, depth)``, as MONAI loads them, although
             ``img_size`` is (depth, height, width).
 
     Raises:
-        ValueError: When a parameter is out of range.
+        ValueError: If a parameter is out of range.
     """
 
     def __init__(
@@ -96,13 +98,22 @@ class UNETRPP(nn.Module):
         (channels,), (classes,) = _integers("in_channels", in_channels, 1), _integers("out_channels", out_channels, 1)
         if any(width % 2 or width % count for width, count in zip(widths, heads, strict=True)):
             raise ValueError(f"dims={widths} must be even and multiples of num_heads={heads}.")
-        block: dict[str, Any] = {
-            "dropout_rate": _rate("dropout_rate", dropout_rate),
-            "conv_dropout_rate": _rate("conv_dropout_rate", conv_dropout_rate),
-            "shared_projection": shared_projection,
-            "num_residual_blocks": num_residual_blocks,
-        }
+        encoder_depths, encoder_projections = _integers("depths", depths), _integers("proj_sizes", proj_sizes)
+        (decoder_blocks,) = _integers("decoder_depth", decoder_depth, 1)
+        (decoder_projection,) = _integers("decoder_proj_size", decoder_proj_size, 1)
         sizes = feature_sizes(image, patch, _STAGES)
+        block = partial(
+            PairedAttentionBlock,
+            dropout_rate=_rate("dropout_rate", dropout_rate),
+            conv_dropout_rate=_rate("conv_dropout_rate", conv_dropout_rate),
+            shared_projection=shared_projection,
+            num_residual_blocks=num_residual_blocks,
+        )
+
+        def blocks(stage: int, depth: int, proj_size: int) -> nn.Sequential:
+            positions = math.prod(sizes[stage])
+            made = [block(positions, widths[stage], proj_size=proj_size, num_heads=heads[stage]) for _ in range(depth)]
+            return nn.Sequential(*made)
 
         self.input_shape = [channels, *image]
         self.depth_last = depth_last
@@ -112,22 +123,12 @@ class UNETRPP(nn.Module):
             kernel_sizes=(patch, *[(2, 2, 2)] * (_STAGES - 1)),
             sizes=sizes,
             dims=widths,
-            depths=_integers("depths", depths),
-            num_heads=heads,
-            proj_sizes=_integers("proj_sizes", proj_sizes),
-            **block,
+            stage=lambda stage: blocks(stage, encoder_depths[stage], encoder_projections[stage]),
         )
         self.encoder1 = UnetResBlock(3, channels, full, kernel_size=3, stride=1, norm_name=norm_name)
 
         def decoder(stage: int) -> PairedAttentionDecoder:
-            refine = paired_attention_stage(
-                _integers("decoder_depth", decoder_depth, 1)[0],
-                sizes[stage],
-                widths[stage],
-                proj_size=_integers("decoder_proj_size", decoder_proj_size, 1)[0],
-                num_heads=heads[stage],
-                **block,
-            )
+            refine = blocks(stage, decoder_blocks, decoder_projection)
             return PairedAttentionDecoder(widths[stage + 1], widths[stage], kernel_size=(2, 2, 2), refine=refine)
 
         self.decoder5, self.decoder4, self.decoder3 = decoder(2), decoder(1), decoder(0)
@@ -176,7 +177,7 @@ class UNETRPP(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """
-        Segment.
+        Compute the logits.
 
         Args:
             image: ``(B, in_channels, *img_size)``.
@@ -186,7 +187,7 @@ class UNETRPP(nn.Module):
             spatial size is divided by ``patch_size``, then by twice that.
 
         Raises:
-            ValueError: When the image has another shape.
+            ValueError: If the image has another shape.
         """
         if self.depth_last:
             image = image.permute(0, 1, 4, 3, 2)
@@ -208,7 +209,7 @@ class UNETRPP(nn.Module):
 
 
 def _integers(name: str, value: Any, count: int = _STAGES) -> tuple[int, ...]:
-    """Give one integer above 0 per axis or stage."""
+    """One integer above 0 for each axis or stage."""
     values = value if isinstance(value, Sequence) else ensure_tuple_rep(value, count)
     if len(values) != count or any(not isinstance(v, numbers.Integral) or v < 1 for v in values):
         raise ValueError(f"{name}={value!r} must be {'' if count == 1 else f'an int or {count} '}ints above 0.")

@@ -210,3 +210,10 @@ def test_exports_give_the_same_tensor(deep_supervision):
     network, image = build(deep_supervision=deep_supervision).eval(), torch.rand(1, 1, 8, 16, 16)
     for exported in (torch.jit.script(network), torch.export.export(network, (image,)).module()):
         assert torch.allclose(exported(image), network(image), atol=1e-6)
+
+
+def test_depth_may_come_last():
+    network, same = build().eval(), build(depth_last=True).eval()
+    same.load_state_dict(network.state_dict())
+    image = torch.rand(1, 1, 8, 16, 16)
+    assert torch.equal(same(image.permute(0, 1, 4, 3, 2)), network(image).permute(0, 1, 4, 3, 2))
