@@ -30,7 +30,7 @@ from monai_vafa.target import Target
 
 from .scoring import class_means, one_hot_labels, segmentation_scores, visibility_scores
 
-__all__ = ["AttackScores", "Case", "Settings", "Volumes", "attack_case", "case_names", "load_case", "predict"]
+__all__ = ["AttackScores", "Case", "Settings", "Volumes", "as_case", "attack_case", "case_names", "predict"]
 
 logger = logging.getLogger("monai_vafa.evaluation")
 
@@ -161,7 +161,7 @@ def attack_case(
     Raises:
         ValueError: If image, label, network and attacks do not fit together.
     """
-    case = load_case(target, item)
+    case = as_case(target, target.preprocess(item))
     clean = predict(target, case.image)
     label = one_hot_labels(case.label, len(target.class_names), target.activation)
     for row in (row for row in (CLEAN, *attacks) if rows is None or row in rows):
@@ -189,29 +189,27 @@ def attack_case(
         yield scores, Volumes(case.image[0], adversarial[0], case.label[0], prediction[0], case.affine)
 
 
-def load_case(target: Target, item: Mapping[str, Any], reference: MetaTensor | None = None) -> Case:
+def as_case(target: Target, loaded: Mapping[str, Any], *, align: bool = False) -> Case:
     """
-    The volumes of a case.
+    The volumes of a case, checked.
 
     Args:
-        target: preprocesses them.
-        item: image and label, as :meth:`Target.cases` names them.
-        reference: label to use in place of the item's own, on any grid: it is brought to the image's by nearest
-            neighbour.
+        target: whose case it is.
+        loaded: preprocessed image and label, channel-first MetaTensors.
+        align: bring a label on another grid to the image's, by nearest neighbour.
 
     Raises:
         ValueError: If the label does not fit the image or, for sigmoid, does not consist of 0 and 1 in a channel per
             class, or the image holds NaN or infinite voxels.
     """
-    loaded = target.preprocess(item)
-    image, label = loaded[target.image_key], loaded.get(target.label_key) if reference is None else reference
+    image, label = loaded[target.image_key], loaded.get(target.label_key)
     check_image_values(image)
     batch = convert_to_tensor(image, track_meta=False)[None].to(target.device)
     affine = to_affine_nd(3, image.affine.cpu().numpy())
     if label is None:
         return Case(batch, predict(target, batch), affine)
-    if reference is not None and not _same_grid(image, reference):
-        label = ResampleToMatch(mode="nearest", padding_mode="zeros")(reference, img_dst=image)
+    if align and not _same_grid(image, label):
+        label = ResampleToMatch(mode="nearest", padding_mode="zeros")(label, img_dst=image)
     if label.shape[1:] != image.shape[1:]:
         raise ValueError(f"label of shape {tuple(label.shape)} does not fit an image of {tuple(image.shape)}.")
     label = convert_to_tensor(label, track_meta=False)[None].to(target.device)

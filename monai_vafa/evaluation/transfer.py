@@ -11,18 +11,17 @@ from contextlib import contextmanager
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.data import MetaTensor
 from monai.transforms import LoadImage
 
 from monai_vafa.results.files import CsvTable, read_json, write_json
 from monai_vafa.results.folder import ResultFolder, join_parameters, refuse_changes
 from monai_vafa.results.schema import LABEL, TRANSFER, TRANSFER_KEYS
 
-from .case import load_case, predict
+from .case import as_case, predict
 from .evaluator import AttackEvaluator
 from .record import root_cause
 from .scoring import class_means, one_hot_labels, segmentation_scores
@@ -122,14 +121,14 @@ def score_volume(
     """
     target = evaluator.target
     item = evaluator.items[list(evaluator.cases).index(case)]
-    stand_in = None
-    if target.label_key not in item:
-        stand_in = cast(MetaTensor, LoadImage(ensure_channel_first=True)(reference))
     with oriented_like(volume, evaluator.cases[case]) as path:
-        loaded = load_case(target, {**item, target.image_key: path}, stand_in)
+        loaded = target.preprocess({**item, target.image_key: path})
+    if target.label_key not in item:
+        loaded[target.label_key] = LoadImage(ensure_channel_first=True)(reference)
+    shown = as_case(target, loaded, align=True)
     said, label = (
         one_hot_labels(labels, len(target.class_names), target.activation)
-        for labels in (predict(target, loaded.image), loaded.label)
+        for labels in (predict(target, shown.image), shown.label)
     )
     return class_means(segmentation_scores(evaluator.settings.segmentation_metrics, said, label), target.activation)
 

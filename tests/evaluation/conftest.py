@@ -2,21 +2,59 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import Dataset
 from monai.inferers import SlidingWindowInferer
 from monai.metrics import DiceMetric, HausdorffDistanceMetric, PSNRMetric, SurfaceDiceMetric
 from monai.transforms import Compose, LoadImaged, ScaleIntensityRange, ScaleIntensityRanged
 
-from monai_vafa.attacks import QuantizeOnly, SlidingWindowAttack, VolumetricFrequencyAttack
-from monai_vafa.evaluation import AttackEvaluation, AttackRows, Benchmark
+from monai_vafa.evaluation import AttackEvaluator, AttackRows, Benchmark
+from monai_vafa.outputs import as_logits
+from monai_vafa.target import Target
+from monai_vafa.target.source import file_sha256
 
 LOW, HIGH = -175.0, 250.0
+
+
+@dataclass
+class TinyTarget(Target):
+    """A target that is not a bundle."""
+
+    network: torch.nn.Module
+    transform: Any
+    class_names: list[str] = field(default_factory=lambda: ["background", "a", "b"])
+    activation: str = "softmax"
+    intensity_range: tuple[float, float] | None = (0.0, 1.0)
+    roi_size: Any = 8
+    sw_batch_size: int = 4
+    window: tuple[int, ...] = (8, 8, 8)
+    slice_axis: int | None = None
+    to_file_units: Any = None
+    inferer: Any = None
+    checkpoint: Path | None = None
+    name: str = "tiny"
+    description: str = "noise"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    image_key: str = "image"
+    label_key: str = "label"
+
+    @property
+    def parameters(self):
+        return {"checkpoint_sha256": None if self.checkpoint is None else file_sha256(self.checkpoint)}
+
+    def preprocess(self, item):
+        return self.transform(dict(item))
+
+    def logits(self, image):
+        inferer = self.inferer or SlidingWindowInferer(self.roi_size, overlap=0.5)
+        with torch.no_grad():
+            return as_logits(inferer(image, self.network))
 
 
 @pytest.fixture
@@ -35,38 +73,54 @@ def datalist(tmp_path):
     return items
 
 
+def preprocessing(*keys):
+    return Compose(
+        [
+            LoadImaged(keys, ensure_channel_first=True),
+            ScaleIntensityRanged("image", LOW, HIGH, 0.0, 1.0, clip=True),
+        ]
+    )
+
+
 @pytest.fixture
-def evaluation(datalist, network, tmp_path):
-    """Make an evaluation of the small network on the three cases."""
+def target(network):
+    """The small network as a target."""
 
     def make(**changes):
-        preprocessing = Compose(
-            [
-                LoadImaged(["image", "label"], ensure_channel_first=True),
-                ScaleIntensityRanged("image", LOW, HIGH, 0.0, 1.0, clip=True),
-            ]
-        )
+        units = ScaleIntensityRange(0.0, 1.0, LOW, HIGH)
+        settings = {"network": network, "transform": preprocessing("image", "label"), "to_file_units": units}
+        return TinyTarget(**{**settings, **changes})
+
+    return make
+
+
+@pytest.fixture
+def metrics():
+    """DSC, HD95 and NSD of three classes, and visibility with a metric that can't be measured."""
+    return {
+        "segmentation_metrics": {
+            "dsc": DiceMetric(reduction="none"),
+            "hd95": HausdorffDistanceMetric(include_background=True, percentile=95, reduction="none"),
+            "nsd": SurfaceDiceMetric([1.0] * 3, include_background=True, reduction="none"),
+        },
+        "visibility_metrics": {"lpips": None, "psnr": PSNRMetric(1.0)},
+    }
+
+
+@pytest.fixture
+def evaluator(datalist, target, metrics, tmp_path):
+    """Make an evaluator of the small network on the three cases."""
+
+    def make(**changes):
+        of_target = {name: changes.pop(name) for name in [f.name for f in fields(TinyTarget)] if name in changes}
         settings = {
-            "dataset": Dataset(datalist, preprocessing),
-            "network": network,
-            "inferer": SlidingWindowInferer(8, overlap=0.5),
-            "attacks": {
-                "quantize_only": QuantizeOnly(block_size=8),
-                "vafa": VolumetricFrequencyAttack(block_size=8, steps=2, rescale_slices=False),
-            },
-            "windows": SlidingWindowAttack(8, sw_batch_size=4),
-            "segmentation_metrics": {
-                "dsc": DiceMetric(reduction="none"),
-                "hd95": HausdorffDistanceMetric(include_background=True, percentile=95, reduction="none"),
-                "nsd": SurfaceDiceMetric([1.0] * 3, include_background=True, reduction="none"),
-            },
-            "visibility_metrics": {"lpips": None, "psnr": PSNRMetric(1.0)},
-            "class_names": ["background", "a", "b"],
+            "target": target(**of_target),
+            "attacks": {"quantize_only": {}, "vafa": {"steps": 2, "rescale_slices": False}},
+            "cases": datalist,
             "output_dir": tmp_path / "out",
-            "to_file_units": ScaleIntensityRange(0.0, 1.0, LOW, HIGH),
-            "description": "noise",
+            **metrics,
         }
-        return AttackEvaluation(**{**settings, **changes})
+        return AttackEvaluator(**{**settings, **changes})
 
     return make
 
@@ -74,37 +128,28 @@ def evaluation(datalist, network, tmp_path):
 @pytest.fixture
 def rows():
     """A control and an attack with one variation."""
-    return AttackRows(
-        attacks={
-            "quantize_only": partial(QuantizeOnly, block_size=8),
-            "vafa": partial(VolumetricFrequencyAttack, block_size=8, steps=2, rescale_slices=False),
-        },
-        sweeps={"vafa": {"q_max": [30, 20]}},
-    )
+    attacks = {"quantize_only": {}, "vafa": {"steps": 2, "rescale_slices": False}}
+    return AttackRows(attacks, sweeps={"vafa": {"q_max": [30, 20]}})
 
 
 @pytest.fixture
-def benchmark(evaluation, rows, datalist, tmp_path):
+def benchmark(target, metrics, rows, datalist, tmp_path):
     """Make a benchmark of two networks on the first two cases."""
 
-    def make(models=("a", "b"), rows=rows, evaluations=None, **changes):
-        made = {}
+    def make(models=("a", "b"), of_targets=None, **changes):
+        targets = {}
         for model in models:
             with torch.random.fork_rng():
                 torch.manual_seed(ord(model))
                 network = torch.nn.Conv3d(1, 3, 3, padding=1)
-            dataset = evaluation(output_dir=tmp_path / "unused").dataset
-            dataset.data = datalist[:2]
-            made[model] = evaluation(
-                **{
-                    "dataset": dataset,
-                    "network": network,
-                    "attacks": rows.build(),
-                    "saved": rows.attacks,
-                    "output_dir": tmp_path / "benchmark" / model,
-                    **(evaluations or {}).get(model, {}),
-                }
-            )
-        return Benchmark(**{"evaluations": made, "rows": rows, "output_dir": tmp_path / "benchmark", **changes})
+            targets[model] = target(**{"network": network, **(of_targets or {}).get(model, {})})
+        settings = {
+            "targets": targets,
+            "attacks": rows,
+            "cases": dict.fromkeys(models, datalist[:2]),
+            "output_dir": tmp_path / "benchmark",
+            **metrics,
+        }
+        return Benchmark(**{**settings, **changes})
 
     return make

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-from functools import partial
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import Dataset
 from monai.inferers import SlidingWindowInferer
 from monai.metrics import compute_dice
 from monai.networks import one_hot
 from monai.transforms import Compose, LoadImaged, Orientationd, ScaleIntensityRanged, Spacingd
 
-from monai_vafa.attacks import ProjectedGradientDescent, QuantizeOnly
-from monai_vafa.evaluation import AttackRows
+from monai_vafa.evaluation import AttackRows, transfer
 from monai_vafa.paper.hardening import hardening_table
 from monai_vafa.report.benchmark import Benchmark as ReadBenchmark
 
@@ -53,8 +50,6 @@ def test_what_the_record_says(benchmark, tmp_path):
             "vafa": {"attack": "vafa", "parameter": None, "value": None},
             "vafa-q_max30": {"attack": "vafa", "parameter": "q_max", "value": 30},
         },
-        "budgets": {"vafa": "q_max"},
-        "values": {"vafa": {"q_max": 20.0}},
         "worst_cases": {"worst case": ["vafa"]},
         "checklist": {"frequency": "vafa", "huge_budget": 128},
         "published": "synapse",
@@ -74,8 +69,8 @@ def test_without_checklist_roles_are_left_out(benchmark, tmp_path):
 
 def test_attacks_say_their_budget_to_the_report_without_a_sweep(benchmark, tmp_path):
     """Published numbers stand beside attacks at the published budget only."""
-    plain = AttackRows(attacks={"pgd": partial(ProjectedGradientDescent, eps=2, steps=1)})
-    made = benchmark(rows=plain, transfer=False, published="acdc", hardened={"b": ["unetr", "vafa"]})
+    attacks = {"pgd": {"eps": 2, "steps": 1}}
+    made = benchmark(attacks=attacks, transfer=False, published="acdc", hardened={"b": ["unetr", "vafa"]})
     made.run()
     made.raise_if_failed()
     header, row = hardening_table(ReadBenchmark(tmp_path / "benchmark")).rows
@@ -98,14 +93,14 @@ def test_transfer_is_the_saved_file_as_the_other_model_sees_it(benchmark, tmp_pa
     label = torch.tensor(np.asarray(nib.load(tmp_path / "label1.nii.gz").dataobj))[None, None].long()
     image = torch.tensor((voxels - LOW) / (HIGH - LOW)).float()[None, None]
     with torch.no_grad():
-        logits = SlidingWindowInferer(8, overlap=0.5)(image, made.evaluations["b"].network)
+        logits = SlidingWindowInferer(8, overlap=0.5)(image, made.evaluators["b"].target.network)
     expected = compute_dice(one_hot(logits.argmax(1, keepdim=True), 3), one_hot(label, 3))[0]
     row = table[keys.index(("case1", "a", "b", "vafa"))]
     assert float(row["dsc"]) == pytest.approx(float(expected.nanmean()), abs=1e-5)
     assert float(row["dsc_foreground"]) == pytest.approx(float(expected[1:].nanmean()), abs=1e-5)
 
 
-def test_transfer_to_a_model_with_another_grid_and_other_axes(benchmark, evaluation, datalist, tmp_path):
+def test_transfer_to_a_model_with_another_grid_and_other_axes(benchmark, datalist, tmp_path):
     """The file of a RAS model at a coarser spacing goes to one that takes the axes as the file has them."""
     blocks = np.zeros((16, 16, 20), np.uint8)
     blocks[2:9, 3:14, 4:16] = 1
@@ -131,12 +126,10 @@ def test_transfer_to_a_model_with_another_grid_and_other_axes(benchmark, evaluat
             return torch.cat([~bright, bright, torch.zeros_like(bright)], 1).float()
 
     changes = {
-        "a": {"dataset": Dataset(datalist[:2], coarse)},
+        "a": {"transform": coarse},
         "b": {"network": Bright(), "inferer": SlidingWindowInferer((16, 16, 20))},
     }
-    made = benchmark(
-        evaluations=changes, rows=AttackRows(attacks={"quantize_only": partial(QuantizeOnly, block_size=8)})
-    )
+    made = benchmark(of_targets=changes, attacks=["quantize_only"])
     made.run()
     made.raise_if_failed()
     scores = [row for row in read(tmp_path / "benchmark" / "transfer.csv") if row["target"] == "b"]
@@ -148,17 +141,15 @@ def test_transfer_to_a_model_with_another_grid_and_other_axes(benchmark, evaluat
 
 def test_second_run_goes_on_with_the_transfer(benchmark, tmp_path, monkeypatch):
     made = benchmark()
-    monkeypatch.setattr(made.evaluations["b"], "score_image", _stop_after(1, made.evaluations["b"].score_image))
+    score = transfer.score_volume
+    monkeypatch.setattr(transfer, "score_volume", _stop_after(1, score))
     with pytest.raises(KeyboardInterrupt):
         made.run()
     assert record(tmp_path)["status"] == "running"
     assert len(read(tmp_path / "benchmark" / "transfer.csv")) == 1
-    again = benchmark()
     count = []
-    for evaluation in again.evaluations.values():
-        score = evaluation.score_image
-        monkeypatch.setattr(evaluation, "score_image", lambda *a, score=score: count.append(a) or score(*a))
-    again.run()
+    monkeypatch.setattr(transfer, "score_volume", lambda *a, **k: count.append(a) or score(*a, **k))
+    benchmark().run()
     assert len(count) == 7
     finished = read(tmp_path / "benchmark" / "transfer.csv")
     assert len(finished) == 8
@@ -169,10 +160,10 @@ def test_second_run_goes_on_with_the_transfer(benchmark, tmp_path, monkeypatch):
 def _stop_after(calls, function):
     count = iter(range(calls))
 
-    def wrapped(*args):
+    def wrapped(*args, **kwargs):
         if next(count, None) is None:
             raise KeyboardInterrupt
-        return function(*args)
+        return function(*args, **kwargs)
 
     return wrapped
 
@@ -195,16 +186,18 @@ def test_transfers_of_a_model_that_was_exchanged_are_refused(benchmark, tmp_path
     for file in (tmp_path / "benchmark" / "a").rglob("*.*"):
         file.unlink()
     (tmp_path / "model.pt").write_bytes(b"weights")
-    with pytest.raises(ValueError, match=r"transfer\.csv holds .* a\.checkpoint_sha256: None, now .* Remove it"):
-        benchmark(evaluations={"a": {"checkpoint": tmp_path / "model.pt"}})
+    with pytest.raises(
+        ValueError, match=r"transfer\.csv holds .* a\.target\.checkpoint_sha256: None, now .* Remove it"
+    ):
+        benchmark(of_targets={"a": {"checkpoint": tmp_path / "model.pt"}})
 
 
-def test_further_attacks_join_the_transfer(benchmark, rows, tmp_path):
+def test_further_attacks_join_the_transfer(benchmark, tmp_path):
     benchmark().run()
     before = read(tmp_path / "benchmark" / "transfer.csv")
-    factory = partial(QuantizeOnly, q=40, block_size=8)
-    more = AttackRows(attacks={**rows._attacks, "coarse": factory}, sweeps={"vafa": {"q_max": [30]}})
-    benchmark(rows=more).run()
+    attacks = {"quantize_only": {}, "vafa": {"steps": 2, "rescale_slices": False}}
+    coarse = {"attack": "quantize_only", "q": 40}
+    benchmark(attacks=AttackRows({**attacks, "coarse": coarse}, sweeps={"vafa": {"q_max": [30]}})).run()
     after = read(tmp_path / "benchmark" / "transfer.csv")
     assert [row for row in after if row["attack"] != "coarse"] == before
     assert len(after) == 12
@@ -216,7 +209,7 @@ def test_a_model_that_fails_keeps_the_others(benchmark, tmp_path, monkeypatch):
     def fail():
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(made.evaluations["a"], "run", fail)
+    monkeypatch.setattr(made.evaluators["a"], "run", fail)
     made.run()
     with pytest.raises(RuntimeError, match="a: RuntimeError: out of memory"):
         made.raise_if_failed()
@@ -226,8 +219,8 @@ def test_a_model_that_fails_keeps_the_others(benchmark, tmp_path, monkeypatch):
 
 
 def test_failed_cases_and_transfers_are_named(benchmark, datalist, tmp_path):
-    made = benchmark()
-    made.evaluations["a"].dataset.data = [{**datalist[0], "label": "/no/such.nii.gz"}, datalist[1]]
+    cases = {"a": [{**datalist[0], "label": "/no/such.nii.gz"}, datalist[1]], "b": datalist[:2]}
+    made = benchmark(cases=cases)
     made.run()
     assert list(made.failed) == ["a, case0", "b to a, case0, quantize_only", "b to a, case0, vafa"]
     assert {row["case"] for row in read(tmp_path / "benchmark" / "transfer.csv")} == {"case1"}
@@ -252,17 +245,16 @@ def test_failed_cases_and_transfers_are_named(benchmark, datalist, tmp_path):
             ValueError,
             r"hardened\['b'\] and hardened\['a'\] are both",
         ),
-        ({"models": ()}, ValueError, "evaluations is empty"),
-        ({"evaluations": {"a": {"saved": ["vafa"]}}}, ValueError, "the volumes of quantize_only, which 'a'"),
-        (
-            {"evaluations": {"a": {"attacks": {"q": QuantizeOnly(block_size=8)}, "saved": None}}},
-            ValueError,
-            "'a'. has other",
-        ),
-        ({"output_dir": "elsewhere"}, ValueError, r"output_dir of evaluations\['a'\] is .*, not elsewhere/a"),
+        ({"models": ()}, ValueError, "targets is empty"),
+        ({"attacks": []}, ValueError, "attacks is empty"),
     ],
 )
 def test_what_can_not_work_is_refused_at_once(benchmark, tmp_path, changes, error, message):
     with pytest.raises(error, match=message):
         benchmark(**changes)
     assert not (tmp_path / "benchmark").exists()
+
+
+def test_transfer_needs_folders(evaluator):
+    with pytest.raises(ValueError, match=r"evaluators\['a'\] has no output_dir"):
+        transfer.Transfer({"a": evaluator(output_dir=None)}, ["vafa"], "out")

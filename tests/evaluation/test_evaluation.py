@@ -9,7 +9,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from monai.metrics import SurfaceDiceMetric
 
 from monai_vafa.attacks import EraseClass, VolumetricFrequencyAttack
@@ -31,8 +30,8 @@ def contents(folder):
     return files
 
 
-def test_result_files(evaluation, tmp_path):
-    evaluation().run()
+def test_result_files(evaluator, tmp_path):
+    evaluator().run()
     out = tmp_path / "out"
     metrics, cases = read(out / "metrics.csv"), read(out / "cases.csv")
     assert [(r["case"], r["attack"]) for r in cases] == [
@@ -55,16 +54,26 @@ def test_result_files(evaluation, tmp_path):
     assert summary["status"] == "complete"
     assert summary["unmeasured"] == ["lpips"]
     assert summary["parameters"]["attacks"]["vafa"]["q_max"] == 20
-    assert summary["parameters"]["attacks"]["vafa"]["loss"]["class"] == "DiceCELoss"
+    assert summary["parameters"]["attacks"]["vafa"]["loss"]["class"] == "DiceCrossEntropyLoss"
     assert "white box" in summary["threat_models"]["vafa"]
-    assert "never looks" in summary["threat_models"]["quantize_only"]
+    assert "never asks" in summary["threat_models"]["quantize_only"]
+    facts = summary["attacks"]["vafa"]
+    assert (facts["class"], facts["control"], facts["budget"], facts["value"], facts["base"]) == (
+        "VolumetricFrequencyAttack",
+        False,
+        "q_max",
+        20,
+        "vafa",
+    )
+    assert facts["parameters"]["steps"] == 2
+    assert summary["attacks"]["quantize_only"]["control"]
     for column in ("dsc", "nsd_foreground"):
         expected = np.mean([float(r[column]) for r in cases[2::3]])
         assert summary["means"]["vafa"][column] == pytest.approx(expected, rel=1e-4)
 
 
-def test_adversarial_volumes_are_in_the_files_units_and_place(evaluation, datalist, tmp_path):
-    evaluation().run()
+def test_adversarial_volumes_are_in_the_files_units_and_place(evaluator, datalist, tmp_path):
+    evaluator().run()
     original = nib.load(datalist[1]["image"])
     clean, attacked = (nib.load(tmp_path / "out" / "adversarial" / f"case1_{a}.nii.gz") for a in ("clean", "vafa"))
     for volume in (clean, attacked):
@@ -76,30 +85,32 @@ def test_adversarial_volumes_are_in_the_files_units_and_place(evaluation, datali
     assert prediction.shape == original.shape
 
 
-def test_second_run_skips_what_is_finished(evaluation, tmp_path):
-    evaluation().run()
+def test_second_run_skips_what_is_finished(evaluator, tmp_path):
+    evaluator().run()
     before = contents(tmp_path / "out")
 
     class Never(VolumetricFrequencyAttack):
         def run(self, *args, **kwargs):
             raise AssertionError("ran again")
 
-    again = evaluation()
+    again = evaluator()
     again.attacks["vafa"].__class__ = Never
     again.run()
+    assert again.state.iteration == 0
+    assert again.state.metrics["vafa_dsc"] > 0
     assert not again.failed
     assert contents(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize("calls", [1, 4, 8])
-def test_finishing_an_interrupted_run_gives_the_files_of_an_unbroken_one(evaluation, tmp_path, calls, monkeypatch):
-    evaluation(output_dir=tmp_path / "unbroken").run()
-    interrupted = evaluation()
+def test_finishing_an_interrupted_run_gives_the_files_of_an_unbroken_one(evaluator, tmp_path, calls, monkeypatch):
+    evaluator(output_dir=tmp_path / "unbroken").run()
+    interrupted = evaluator()
     monkeypatch.setattr(interrupted.attacks["vafa"], "run", _interrupt_after(calls, interrupted.attacks["vafa"].run))
     with pytest.raises(KeyboardInterrupt):
         interrupted.run()
     (tmp_path / "out" / "adversarial" / ".case0_vafa.nii.gz.partial").write_bytes(b"half")
-    evaluation().run()
+    evaluator().run()
     assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
 
 
@@ -114,32 +125,27 @@ def _interrupt_after(calls, run):
     return wrapped
 
 
-def test_other_parameters_are_refused_by_name(evaluation):
-    evaluation().run()
-    attacks = {"vafa": VolumetricFrequencyAttack(block_size=8, steps=3, rescale_slices=False)}
+def test_other_parameters_are_refused_by_name(evaluator):
+    evaluator().run()
     with pytest.raises(ValueError, match=r"attacks\.vafa\.steps: 2, now 3"):
-        evaluation(attacks={**evaluation().attacks, **attacks})
+        evaluator(attacks={"vafa": {"steps": 3, "rescale_slices": False}})
 
 
-def test_cases_of_the_same_names_from_other_files_are_refused(evaluation, datalist):
-    evaluation().run()
+def test_cases_of_the_same_names_from_other_files_are_refused(evaluator, datalist):
+    evaluator().run()
     datalist[2]["image"] = "/elsewhere/case2.nii.gz"
     with pytest.raises(ValueError, match=r"cases\.case2: .*, now /elsewhere/case2\.nii\.gz"):
-        evaluation()
+        evaluator()
 
 
-def test_more_cases_may_follow(evaluation, datalist):
-    dataset = evaluation().dataset
-    dataset.data = datalist[:1]
-    evaluation(dataset=dataset).run()
-    evaluation().run()
+def test_more_cases_may_follow(evaluator, datalist):
+    evaluator(cases=datalist[:1]).run()
+    evaluator().run()
 
 
-def test_cases_that_were_left_out_for_a_while_are_still_compared(evaluation, datalist):
+def test_cases_that_were_left_out_for_a_while_are_still_compared(evaluator, datalist):
     def only(*indices):
-        dataset = evaluation(output_dir="unused").dataset
-        dataset.data = [datalist[i] for i in indices]
-        return evaluation(dataset=dataset)
+        return evaluator(cases=[datalist[i] for i in indices])
 
     only(0, 1).run()
     only(1).run()
@@ -148,55 +154,54 @@ def test_cases_that_were_left_out_for_a_while_are_still_compared(evaluation, dat
         only(0)
 
 
-def test_further_attacks_may_follow_and_others_be_dropped(evaluation, tmp_path):
-    both = evaluation().attacks
-    evaluation(attacks={"vafa": both["vafa"]}).run()
+def test_further_attacks_may_follow_and_others_be_dropped(evaluator, tmp_path):
+    vafa = {"steps": 2, "rescale_slices": False}
+    evaluator(attacks={"vafa": vafa}).run()
     seconds = [row["seconds"] for row in read(tmp_path / "out" / "cases.csv")]
-    evaluation().run()
+    evaluator().run()
     cases = read(tmp_path / "out" / "cases.csv")
     assert [row["attack"] for row in cases] == ["clean", "quantize_only", "vafa"] * 3
     assert [row["seconds"] for row in cases if row["attack"] != "quantize_only"] == seconds
-    evaluation(attacks={"quantize_only": both["quantize_only"]}).run()
+    evaluator(attacks=["quantize_only"]).run()
     assert read(tmp_path / "out" / "cases.csv") == cases
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert list(summary["means"]) == list(summary["threat_models"] | {"clean": ""})[::-1] == ["clean", "quantize_only"]
-    changed = {"vafa": VolumetricFrequencyAttack(block_size=8, steps=3, rescale_slices=False)}
     with pytest.raises(ValueError, match=r"attacks\.vafa\.steps: 2, now 3"):
-        evaluation(attacks=changed)
+        evaluator(attacks={"vafa": {**vafa, "steps": 3}})
 
 
-def test_only_volumes_asked_for_are_saved(evaluation, tmp_path):
+def test_only_volumes_asked_for_are_saved(evaluator, tmp_path):
     out = tmp_path / "out"
 
     def volumes(kind):
         return sorted(path.name.removesuffix(".nii.gz") for path in (out / kind).iterdir() if "case0" in path.name)
 
-    evaluation(saved=["quantize_only"]).run()
+    evaluator(saved=["quantize_only"]).run()
     assert volumes("adversarial") == ["case0_clean", "case0_quantize_only"]
     assert volumes("predictions") == ["case0_clean", "case0_label", "case0_quantize_only"]
     cases = contents(out)["cases.csv"]
     assert len(cases) == 9
-    evaluation(saved=["quantize_only", "vafa"]).run()
+    evaluator(saved=["quantize_only", "vafa"]).run()
     assert volumes("adversarial") == ["case0_clean", "case0_quantize_only", "case0_vafa"]
     assert contents(out)["cases.csv"] == cases
     with pytest.raises(ValueError, match="saved names 'pgd'"):
-        evaluation(saved=["pgd"])
+        evaluator(saved=["pgd"])
 
 
-def test_metrics_that_give_no_value_per_class_are_named(evaluation):
-    run = evaluation(segmentation_metrics={"nsd": SurfaceDiceMetric([1.0] * 2, reduction="none")})
+def test_metrics_that_give_no_value_per_class_are_named(evaluator):
+    run = evaluator(segmentation_metrics={"nsd": SurfaceDiceMetric([1.0] * 2, reduction="none")})
     run.run()
     with pytest.raises(RuntimeError, match=r"segmentation_metrics\['nsd'\] gives 2 values for 3 classes"):
         run.raise_if_failed()
 
 
-def test_another_checkpoint_is_refused(evaluation, tmp_path):
+def test_another_checkpoint_is_refused(evaluator, tmp_path):
     checkpoint = tmp_path / "model.pt"
     checkpoint.write_bytes(b"a")
-    evaluation(checkpoint=checkpoint).run()
+    evaluator(checkpoint=checkpoint).run()
     checkpoint.write_bytes(b"b")
     with pytest.raises(ValueError, match="checkpoint_sha256"):
-        evaluation(checkpoint=checkpoint)
+        evaluator(checkpoint=checkpoint)
 
 
 @pytest.mark.parametrize(
@@ -209,9 +214,9 @@ def test_another_checkpoint_is_refused(evaluation, tmp_path):
         (lambda item: _rewrite(item["label"], lambda v: v[:8]), "label of shape"),
     ],
 )
-def test_one_bad_case_is_reported_and_the_others_finish(evaluation, datalist, tmp_path, spoil, message):
+def test_one_bad_case_is_reported_and_the_others_finish(evaluator, datalist, tmp_path, spoil, message):
     spoil(datalist[1])
-    run = evaluation()
+    run = evaluator()
     run.run()
     with pytest.raises(RuntimeError, match=rf"1 of 3 cases failed.*{message}"):
         run.raise_if_failed()
@@ -227,19 +232,19 @@ def _rewrite(path, change):
     nib.save(nib.Nifti1Image(change(np.asarray(image.dataobj)), image.affine), path)
 
 
-def test_mended_case_is_done_by_the_next_run(evaluation, datalist, tmp_path):
+def test_repaired_case_is_done_by_the_next_run(evaluator, datalist, tmp_path):
     path = Path(datalist[0]["image"])
     whole = path.read_bytes()
     path.write_bytes(b"no image")
-    evaluation().run()
+    evaluator().run()
     path.write_bytes(whole)
-    again = evaluation()
+    again = evaluator()
     again.run()
     again.raise_if_failed()
     assert [row["case"] for row in read(tmp_path / "out" / "cases.csv")][::3] == ["case0", "case1", "case2"]
 
 
-def test_targeted_attacks_aim_at_the_target(evaluation, tmp_path):
+def test_targeted_attacks_aim_at_the_target(evaluator, tmp_path):
     seen = []
 
     class Spy(VolumetricFrequencyAttack):
@@ -248,10 +253,10 @@ def test_targeted_attacks_aim_at_the_target(evaluation, tmp_path):
             return super().run(network, image, label, **kwargs)
 
     attacks = {"vafa": Spy(block_size=8, steps=1, targeted=True)}
-    evaluation(attacks=attacks, target=EraseClass(2)).run()
+    evaluator(attacks=attacks, aim=EraseClass(2)).run()
     assert all((label < 2).all() for label in seen)
-    with pytest.raises(ValueError, match="'vafa' is targeted"):
-        evaluation(attacks=attacks, output_dir=tmp_path / "other")
+    with pytest.raises(ValueError, match="'vafa' is targeted, so aim"):
+        evaluator(attacks=attacks, output_dir=tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -261,44 +266,27 @@ def test_targeted_attacks_aim_at_the_target(evaluation, tmp_path):
         ({"attacks": {"clean": VolumetricFrequencyAttack()}}, "'clean'"),
         ({"attacks": {"a/b": VolumetricFrequencyAttack()}}, "'a/b'"),
         ({"attacks": {"vafa": VolumetricFrequencyAttack(block_size=32)}}, "block_size=.32, 32, 32. is larger"),
+        ({"attacks": {"vafa": {"block_size": [16, 8, 8]}}}, "block_size=.16, 8, 8. is larger"),
+        ({"attacks": ["pdg"]}, "'pdg' is not in the roster of attacks: did you mean 'pgd'"),
+        ({"cases": []}, "cases is empty"),
     ],
 )
-def test_what_can_not_work_is_refused_at_once(evaluation, changes, message):
+def test_what_can_not_work_is_refused_at_once(evaluator, changes, message):
     with pytest.raises(ValueError, match=message):
-        evaluation(**changes)
+        evaluator(**changes)
 
 
-def test_empty_data_list_is_refused(evaluation):
-    dataset = evaluation().dataset
-    dataset.data = []
-    with pytest.raises(ValueError, match="dataset is empty"):
-        evaluation(dataset=dataset)
-
-
-def test_wrong_number_of_class_names_is_named(evaluation):
-    run = evaluation(class_names=["background", "a"])
-    run.run()
-    with pytest.raises(RuntimeError, match="the network knows 3 classes, but class_names are 2"):
-        run.raise_if_failed()
-
-
-def test_cases_of_one_name_in_two_folders(evaluation, datalist, tmp_path):
-    dataset = evaluation().dataset
-    dataset.data = [{"image": f"/data/{p}/t1.nii.gz", "label": "l"} for p in ("p1", "p2")]
-    assert list(evaluation(dataset=dataset).cases) == ["p1_t1", "p2_t1"]
-    dataset.data = [{"image": "/data/p1/t1.nii.gz", "label": "l"}] * 2
+def test_cases_of_one_name_in_two_folders(evaluator):
+    cases = [{"image": f"/data/{p}/t1.nii.gz", "label": "l"} for p in ("p1", "p2")]
+    assert list(evaluator(cases=cases).cases) == ["p1_t1", "p2_t1"]
     with pytest.raises(ValueError, match="same file and folder name"):
-        evaluation(dataset=dataset)
+        evaluator(cases=cases[:1] * 2)
 
 
-def test_missing_classes_leave_cells_empty_and_means_whole(evaluation, datalist, tmp_path):
+def test_missing_classes_leave_cells_empty_and_means_whole(evaluator, datalist, tmp_path):
     _rewrite(datalist[0]["label"], lambda v: np.where(v == 2, 0, v))
-    evaluation().run()
+    evaluator().run()
     row = next(r for r in read(tmp_path / "out" / "metrics.csv") if r["class"] == "b")
     assert (row["dsc"], row["hd95"], row["nsd"]) == ("", "", "")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert np.isfinite(summary["means"]["clean"]["classes"]["b"]["dsc"])
-
-
-def test_network_stays_on_the_device_asked_for(evaluation):
-    assert next(evaluation(device="cpu").network.parameters()).device == torch.device("cpu")

@@ -11,19 +11,19 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import Dataset
 from monai.inferers import SlidingWindowInferer
 from monai.metrics import DiceMetric, HausdorffDistanceMetric, PSNRMetric, SSIMMetric, SurfaceDiceMetric
 from monai.transforms import Compose, ConvertToMultiChannelBasedOnBratsClassesd, LoadImaged, NormalizeIntensityd
 
-from monai_vafa.attacks import EraseClass, PerceptualFrequencyAttack, QuantizeOnly, SlidingWindowAttack
+from monai_vafa.attacks import EraseClass
 from monai_vafa.attacks import VolumetricFrequencyAttack as VAFA
-from monai_vafa.evaluation import AttackEvaluation, AttackRows, Benchmark
+from monai_vafa.evaluation import AttackEvaluator, Benchmark
 from monai_vafa.report import write_report
+
+from .conftest import TinyTarget
 
 CLASSES = ["tumour core", "whole tumour", "enhancing tumour"]
 SHAPE = (16, 16, 20)
-SIGMOID = {"activation": "sigmoid", "intensity_range": None}
 
 
 def read(path):
@@ -71,36 +71,45 @@ def preprocessing(*more):
     return Compose([*steps, *more])
 
 
+def brats_target(**changes):
+    settings = {
+        "network": brats_network(),
+        "transform": preprocessing(),
+        "class_names": CLASSES,
+        "activation": "sigmoid",
+        "intensity_range": None,
+        "roi_size": (16, 8, 12),
+        "window": (16, 8, 12),
+        "sw_batch_size": 2,
+    }
+    return TinyTarget(**{**settings, **changes})
+
+
 @pytest.fixture
 def settings(datalist, tmp_path):
     return {
-        "dataset": Dataset(datalist, preprocessing()),
-        "network": brats_network(),
-        "inferer": SlidingWindowInferer((16, 8, 12), overlap=0.5),
+        "target": brats_target(),
+        "cases": datalist,
         "attacks": {
-            "quantize_only": QuantizeOnly(block_size=4, intensity_range=None),
-            "vafa": VAFA(block_size=4, steps=2, rescale_slices=False, **SIGMOID),
-            "pfa": PerceptualFrequencyAttack(steps=2, rmse=8, **SIGMOID),
+            "quantize_only": {"block_size": 4},
+            "vafa": {"block_size": 4, "steps": 2, "rescale_slices": False},
+            "pfa": {"steps": 2, "rmse": 8},
         },
-        "windows": SlidingWindowAttack((16, 8, 12), sw_batch_size=2),
         "segmentation_metrics": {
             "dsc": DiceMetric(reduction="none"),
             "hd95": HausdorffDistanceMetric(include_background=True, percentile=95, reduction="none"),
             "nsd": SurfaceDiceMetric([1.0] * 3, include_background=True, reduction="none"),
         },
         "visibility_metrics": {"ssim": SSIMMetric(3), "psnr": PSNRMetric(1.0)},
-        "class_names": CLASSES,
-        "activation": "sigmoid",
         "output_dir": tmp_path / "out",
-        "intensity_range": None,
     }
 
 
 @pytest.fixture
 def finished(settings):
-    evaluation = AttackEvaluation(**settings)
-    evaluation.run()
-    evaluation.raise_if_failed()
+    evaluator = AttackEvaluator(**settings)
+    evaluator.run()
+    evaluator.raise_if_failed()
     return settings["output_dir"]
 
 
@@ -166,16 +175,14 @@ def test_visibility_of_several_sequences(finished):
 def test_summary_and_report(finished):
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["activation"] == "sigmoid"
-    assert summary["parameters"]["attacks"]["vafa"]["activation"] == "sigmoid"
     write_report(finished)
     assert sorted(path.name for path in (finished / "figures").iterdir()) == ["case0.png", "case1.png"]
     assert "none is background" in (finished / "index.html").read_text()
 
 
-def test_run_with_another_activation_is_not_continued(settings, finished, datalist):
-    soft = {"attacks": {"quantize_only": settings["attacks"]["quantize_only"]}, "activation": "softmax"}
+def test_run_with_another_activation_is_not_continued(settings, finished):
     with pytest.raises(ValueError, match="activation: sigmoid, now softmax"):
-        AttackEvaluation(**{**settings, **soft})
+        AttackEvaluator(**{**settings, "target": brats_target(activation="softmax")})
 
 
 def test_targeted_attack_aims_at_the_channels(settings):
@@ -186,11 +193,11 @@ def test_targeted_attack_aims_at_the_channels(settings):
             seen.append(label)
             return super().run(network, image, label, **kwargs)
 
-    attacks = {"vafa": Spy(block_size=4, steps=1, targeted=True, **SIGMOID)}
-    target = EraseClass(1, activation="sigmoid")
-    evaluation = AttackEvaluation(**{**settings, "attacks": attacks, "target": target})
-    evaluation.run()
-    evaluation.raise_if_failed()
+    attacks = {"vafa": Spy(block_size=4, steps=1, targeted=True, intensity_range=None)}
+    aim = EraseClass(1, activation="sigmoid")
+    evaluator = AttackEvaluator(**{**settings, "attacks": attacks, "aim": aim})
+    evaluator.run()
+    evaluator.raise_if_failed()
     assert all((label[:, 1] == 0).all() for label in seen)
     assert any((label[:, 0] == 1).any() for label in seen)
 
@@ -202,55 +209,42 @@ def test_targeted_attack_aims_at_the_channels(settings):
         (lambda item: {**item, "label": item["label"][:1]}, "label has 1 channel .a class map.., but"),
     ],
 )
-def test_label_that_is_no_channel_of_0_and_1_is_named_with_its_case(settings, datalist, transform, message):
-    evaluation = AttackEvaluation(**{**settings, "dataset": Dataset(datalist, preprocessing(transform))})
-    evaluation.run()
+def test_label_without_a_channel_of_0_and_1_is_named_with_its_case(settings, transform, message):
+    evaluator = AttackEvaluator(**{**settings, "target": brats_target(transform=preprocessing(transform))})
+    evaluator.run()
     with pytest.raises(RuntimeError, match=rf"2 of 2 cases failed: case0: ValueError: {message}"):
-        evaluation.raise_if_failed()
+        evaluator.raise_if_failed()
 
 
-def test_attack_for_another_activation_is_named(settings):
-    attacks = {"vafa": VAFA(block_size=4, intensity_range=None)}
-    with pytest.raises(ValueError, match="attack 'vafa' is for activation='softmax', but the evaluation has 'sigmoid'"):
-        AttackEvaluation(**{**settings, "attacks": attacks})
-    with pytest.raises(ValueError, match="activation='relu'"):
-        AttackEvaluation(**{**settings, "activation": "relu"})
-
-
-def test_network_with_one_channel(settings, datalist, tmp_path):
+def test_network_with_one_channel(settings, tmp_path):
     class Whole(torch.nn.Module):
         def forward(self, image):
             return image[:, :1]
 
     whole = preprocessing(lambda item: {**item, "label": item["label"][1:2]})
-    one = {"network": Whole(), "class_names": ["tumour"], "dataset": Dataset(datalist, whole)}
-    one["segmentation_metrics"] = {"dsc": DiceMetric(reduction="none")}
-    evaluation = AttackEvaluation(**{**settings, **one})
-    evaluation.run()
-    evaluation.raise_if_failed()
+    one = {"network": Whole(), "class_names": ["tumour"], "transform": whole}
+    settings["segmentation_metrics"] = {"dsc": DiceMetric(reduction="none")}
+    evaluator = AttackEvaluator(**{**settings, "target": brats_target(**one)})
+    evaluator.run()
+    evaluator.raise_if_failed()
     dsc = {row["attack"]: float(row["dsc"]) for row in read(tmp_path / "out" / "metrics.csv") if row["case"] == "case0"}
     assert dsc["clean"] > dsc["pfa"] + 0.01
     assert nib.load(tmp_path / "out" / "predictions" / "case0_pfa.nii.gz").shape == SHAPE
     write_report(tmp_path / "out")
     assert (tmp_path / "out" / "figures" / "case0.png").is_file()
+    softmax = {"target": brats_target(**one, activation="softmax"), "output_dir": tmp_path / "softmax"}
+    evaluator = AttackEvaluator(**{**settings, **softmax, "attacks": ["quantize_only"]})
+    evaluator.run()
     with pytest.raises(RuntimeError, match="activation='sigmoid' for a network with one channel"):
-        _run_as_softmax({**settings, **one, "output_dir": tmp_path / "softmax"})
-
-
-def _run_as_softmax(settings):
-    controls = {"quantize_only": settings["attacks"]["quantize_only"]}
-    evaluation = AttackEvaluation(**{**settings, "attacks": controls, "activation": "softmax"})
-    evaluation.run()
-    evaluation.raise_if_failed()
+        evaluator.raise_if_failed()
 
 
 def test_benchmark_with_transfer(settings, tmp_path):
-    rows = AttackRows(attacks={"pfa": PerceptualFrequencyAttack}, steps=1, rmse=16)
-    evaluations = {}
-    for seed, model in enumerate("ab"):
-        own = {"network": brats_network(seed), "attacks": rows.build(**SIGMOID), "output_dir": tmp_path / "b" / model}
-        evaluations[model] = AttackEvaluation(**{**settings, **own})
-    benchmark = Benchmark(evaluations=evaluations, rows=rows, output_dir=tmp_path / "b")
+    targets = {model: brats_target(network=brats_network(seed)) for seed, model in enumerate("ab")}
+    own = {"attacks": {"pfa": {"steps": 1, "rmse": 16}}, "output_dir": tmp_path / "b"}
+    own["cases"] = dict.fromkeys(targets, settings["cases"])
+    measures = {name: settings[name] for name in ("segmentation_metrics", "visibility_metrics")}
+    benchmark = Benchmark(targets=targets, **own, **measures)
     benchmark.run()
     benchmark.raise_if_failed()
     table = read(tmp_path / "b" / "transfer.csv")

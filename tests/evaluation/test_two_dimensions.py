@@ -10,15 +10,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import Dataset
 from monai.inferers import SlidingWindowInferer
 from monai.metrics import DiceMetric, HausdorffDistanceMetric, PSNRMetric, SSIMMetric, SurfaceDiceMetric
 from monai.transforms import Compose, LoadImaged, Orientationd, ScaleIntensityRange, ScaleIntensityRanged
 
-from monai_vafa.attacks import ProjectedGradientDescent, SliceFrequencyAttack, SlidingWindowAttack
 from monai_vafa.attacks import VolumetricFrequencyAttack as VAFA
-from monai_vafa.evaluation import AttackEvaluation, AttackRows, Benchmark
+from monai_vafa.evaluation import AttackEvaluator, Benchmark
 from monai_vafa.report import write_report
+
+from .conftest import TinyTarget
 
 SHAPE = (32, 24)
 KEYS = ["image", "label"]
@@ -66,37 +66,39 @@ def preprocessing(*more):
     return Compose(steps)
 
 
-ATTACKS = {
-    "vafa_2d": SliceFrequencyAttack(block_size=8, steps=3, q_max=60),
-    "pgd": ProjectedGradientDescent(eps=60.0, steps=3),
-}
+ATTACKS = {"vafa": {"block_size": 8, "steps": 3, "q_max": 60}, "pgd": {"eps": 60.0, "steps": 3, "restarts": 1}}
+
+
+def picture_target(**changes):
+    settings = {
+        "network": Bright(),
+        "transform": preprocessing(),
+        "class_names": ["background", "vessel"],
+        "roi_size": (16, 16),
+        "window": (16, 16),
+        "sw_batch_size": 2,
+        "to_file_units": ScaleIntensityRange(0, 1, 0, 255),
+    }
+    return TinyTarget(**{**settings, **changes})
 
 
 @pytest.fixture
-def settings(datalist, tmp_path):
+def measures():
     return {
-        "dataset": Dataset(datalist, preprocessing()),
-        "network": Bright(),
-        "inferer": SlidingWindowInferer((16, 16), overlap=0.5),
-        "attacks": ATTACKS,
-        "windows": SlidingWindowAttack((16, 16), sw_batch_size=2),
         "segmentation_metrics": {
             "dsc": DiceMetric(reduction="none"),
             "hd95": HausdorffDistanceMetric(include_background=True, percentile=95, reduction="none"),
             "nsd": SurfaceDiceMetric([1.0] * 2, include_background=True, reduction="none"),
         },
         "visibility_metrics": {"ssim": SSIMMetric(2), "psnr": PSNRMetric(1.0)},
-        "class_names": ["background", "vessel"],
-        "output_dir": tmp_path / "out",
-        "to_file_units": ScaleIntensityRange(0, 1, 0, 255),
     }
 
 
-def test_scores_volumes_and_figures(settings, datalist, channels):
-    evaluation = AttackEvaluation(**settings)
-    evaluation.run()
-    evaluation.raise_if_failed()
-    out = settings["output_dir"]
+def test_scores_volumes_and_figures(measures, datalist, channels, tmp_path):
+    out = tmp_path / "out"
+    evaluator = AttackEvaluator(target=picture_target(), attacks=ATTACKS, cases=datalist, output_dir=out, **measures)
+    evaluator.run()
+    evaluator.raise_if_failed()
     rows = {row["attack"]: row for row in read(out / "cases.csv") if row["case"] == "case0"}
     assert float(rows["clean"]["dsc"]) > float(rows["pgd"]["dsc"]) + 0.02
     measured = ("hd95", "nsd", "ssim", "psnr", "linf", "rmse")
@@ -114,9 +116,8 @@ def test_scores_volumes_and_figures(settings, datalist, channels):
     assert sorted(path.name for path in (out / "figures").iterdir()) == ["case0.png", "case1.png"]
 
 
-def test_transfer_also_to_a_model_with_other_axes(settings, datalist, tmp_path):
-    rows = AttackRows(attacks={"vafa_2d": SliceFrequencyAttack}, block_size=8, steps=2, rescale_slices=False)
-    seen, evaluations = [], {}
+def test_transfer_also_to_a_model_with_other_axes(measures, datalist, tmp_path):
+    seen = []
 
     class Spy(Bright):
         def forward(self, image):
@@ -124,22 +125,24 @@ def test_transfer_also_to_a_model_with_other_axes(settings, datalist, tmp_path):
             return super().forward(image)
 
     turned = preprocessing(Orientationd(KEYS, axcodes="RA", labels=None))
-    changes = {"turned": {"dataset": Dataset(datalist, turned)}, "as it is": {"network": Spy()}}
-    for model, change in changes.items():
-        own = {"attacks": rows.build(), "output_dir": tmp_path / "b" / model, "inferer": SlidingWindowInferer(SHAPE)}
-        evaluations[model] = AttackEvaluation(**{**settings, **own, **change})
-    benchmark = Benchmark(evaluations=evaluations, rows=rows, output_dir=tmp_path / "b")
+    targets = {
+        "turned": picture_target(transform=turned, inferer=SlidingWindowInferer(SHAPE)),
+        "as it is": picture_target(network=Spy(), inferer=SlidingWindowInferer(SHAPE)),
+    }
+    attacks = {"vafa": {"block_size": 8, "steps": 2, "rescale_slices": False}}
+    cases = dict.fromkeys(targets, datalist)
+    benchmark = Benchmark(targets=targets, attacks=attacks, cases=cases, output_dir=tmp_path / "b", **measures)
     benchmark.run()
     benchmark.raise_if_failed()
     table = read(tmp_path / "b" / "transfer.csv")
     assert len(table) == 4
     assert all(float(row["dsc"]) > 0.95 for row in table)
     # the file of the model that turns images comes back as the other one sees them
-    own = evaluations["as it is"].dataset[1]["image"].as_tensor()
+    own = targets["as it is"].preprocess(datalist[1])["image"].as_tensor()
     assert seen[-1][0].shape == own.shape
     assert (seen[-1][0] - own).abs().mean() < 0.1 < (seen[-1][0].flip(1) - own).abs().mean()
 
 
-def test_attack_on_volumes_is_refused_at_once(settings):
+def test_attack_on_volumes_is_refused_at_once(measures, datalist):
     with pytest.raises(ValueError, match="SliceFrequencyAttack also takes images"):
-        AttackEvaluation(**{**settings, "attacks": {"vafa": VAFA(block_size=8)}})
+        AttackEvaluator(target=picture_target(), attacks={"vafa": VAFA(block_size=8)}, cases=datalist, **measures)

@@ -9,22 +9,23 @@ import csv
 import nibabel as nib
 import numpy as np
 import pytest
-from monai.data import Dataset
-from monai.transforms import Compose, LoadImaged, ScaleIntensityRanged
 
 from monai_vafa.attacks import GaussianNoise
+from monai_vafa.evaluation.transfer import score_volume
 from monai_vafa.results.files import read_json
 
-from .conftest import HIGH, LOW
+from .conftest import preprocessing
+
+VOLUME, REFERENCE = ("adversarial", "case0", "gn"), ("predictions", "case0", "label")
 
 
 @pytest.fixture
-def unlabelled(datalist, evaluation):
-    transform = Compose(
-        [LoadImaged("image", ensure_channel_first=True), ScaleIntensityRanged("image", LOW, HIGH, 0.0, 1.0, clip=True)]
+def unlabelled(datalist, evaluator):
+    made = evaluator(
+        transform=preprocessing("image"),
+        cases=[{"image": item["image"]} for item in datalist[:1]],
+        attacks={"gn": GaussianNoise(sigma=64)},
     )
-    attacks = {"gn": GaussianNoise(sigma=64)}
-    made = evaluation(dataset=Dataset([{"image": item["image"]} for item in datalist[:1]], transform), attacks=attacks)
     made.run()
     made.raise_if_failed()
     return made
@@ -49,7 +50,8 @@ def test_the_report_says_so(unlabelled, tmp_path):
 
 def test_other_images_are_compared_with_the_clean_answer_too(unlabelled, tmp_path):
     """As transfer does, which must not compare an answer with itself."""
-    score = unlabelled.score_image("case0", tmp_path / "out" / "adversarial" / "case0_gn.nii.gz")
+    volume, clean = (unlabelled.results.volume(*name) for name in (VOLUME, REFERENCE))
+    score = score_volume(unlabelled, "case0", volume, reference=clean)
     with open(tmp_path / "out" / "cases.csv", newline="") as file:
         [gn] = [float(row["dsc"]) for row in csv.DictReader(file) if row["attack"] == "gn"]
     assert score["dsc"] == pytest.approx(gn, abs=1e-3)
