@@ -54,7 +54,7 @@ def check_ids(words, ids, known=frozenset()):
 def test_runs_of_bundles_name_configs_and_ids_that_exist(name):
     folder = ROOT / name.removesuffix("docs/README.md") if name.startswith("bundles/") else ROOT
     for words in shell(name):
-        if words[1:3] != ["-m", "monai.bundle"] or "--config_file" not in words:
+        if words[1:4] != ["-m", "monai.bundle", "run"] or "--config_file" not in words:
             continue
         given = words[words.index("--config_file") + 1]
         files = ast.literal_eval(given) if given.startswith("[") else [given]
