@@ -9,8 +9,10 @@ import hashlib
 import os
 import subprocess
 
-QUICK = ("--attack#steps", "1", "--visibility_metrics#lpips", "None")
-HARDEN = ("--vaft_attack#steps", "1", "--vaft_validation_attack#steps", "1")
+ATTACKS = {"quantize_only": {}, "rescale_only": {}, "vafa": {"steps": 1}}
+QUICK = ("--attacks", str(ATTACKS), "--visibility_metrics", "{}")
+HARDEN = ("--epochs", "1", "--val_interval", "1", "--attack_parameters", "{'steps': 1}")
+HARDEN = (*HARDEN, "--validation_parameters", "{'steps': 1}")
 
 
 def content(folder):

@@ -7,17 +7,19 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
+import monai.bundle
 import pytest
 import torch
 
 from monai_vafa import __main__ as command_line
 from monai_vafa import commands
-from monai_vafa.target import open_target
+from monai_vafa.target import open_target, shipped_bundles
 from tests.target import zoo
 from tests.target.zoo import configs
 
-from .runs import HARDEN, QUICK, content, rows, shell
+from .runs import ATTACKS, HARDEN, QUICK, content, rows, shell
 
 
 @pytest.mark.slow
@@ -27,9 +29,9 @@ def test_attack_by_command_and_by_the_line_it_logs(tmp_path):
     command = (sys.executable, "-m", "monai_vafa", "attack", bundle.folder, bundle.data, "--output_dir", "out", *QUICK)
     code, out, err = shell(*command)
     assert code == 0, out + err
-    assert "its configs are code that runs" in out
-    assert "case0: vafa" in out
-    assert "Report: out/index.html" in out
+    assert "its configs are code that runs" in out + err
+    assert "case0: vafa" in out + err
+    assert "Report: out/index.html" in out + err
     cases = rows("out/cases.csv")
     assert len(cases) == 2 * 4
     line = next(line for line in (out + err).splitlines() if line.startswith("python -m monai.bundle run"))
@@ -43,12 +45,11 @@ def test_attack_by_command_and_by_the_line_it_logs(tmp_path):
 
 def test_benchmark_by_command(run, tmp_path):
     bundle = zoo.pictures(tmp_path / "zoo")
-    noise = {"gn": {"_target_": "monai_vafa.attacks.GaussianNoise", "_mode_": "callable"}}
-    settings = {"attacks": noise, "sweeps": {}, "worst_cases": {}, "controls": []}
+    settings = {"attacks": ["gn"], "sweeps": {}, "worst_cases": {}, "visibility_metrics": {}}
     words = [word for id_, value in settings.items() for word in (f"--{id_}", value)]
-    with pytest.raises(SystemExit, match="block_size"):
-        run("benchmark", bundle.folder, bundle.data, "--block_sizes", 8)
-    run("benchmark", bundle.folder, bundle.data, *words, "--visibility_metrics#lpips", "None")
+    with pytest.raises(SystemExit, match="did you mean 'sweeps'"):
+        run("benchmark", bundle.folder, bundle.data, "--sweep", "{}")
+    run("benchmark", bundle.folder, bundle.data, *words)
     assert [row["attack"] for row in rows("output/benchmark_pictures/pictures/cases.csv")] == ["clean", "gn"] * 2
 
 
@@ -73,7 +74,7 @@ def test_harden_a_bundle_with_code_of_its_own_by_command_and_by_the_line_it_logs
     command = (sys.executable, "-m", "monai_vafa", "harden", bundle.folder, bundle.data, "--ckpt_dir", "made", *HARDEN)
     code, out, err = shell(*command)
     assert code == 0, out + err
-    line = next(line for line in (out + err).splitlines() if line.startswith("PYTHONPATH="))
+    line = next(line for line in (out + err).splitlines() if line.startswith("python -m monai.bundle run"))
     os.rename("made", "by_command")
     python = f"PATH={os.path.dirname(sys.executable)}:$PATH"
     code, out, err = shell("sh", "-c", f"{python} {line}")
@@ -109,13 +110,13 @@ def test_harden_a_network_of_images(run, tmp_path):
 def test_a_key_metric_that_is_no_dsc_is_mentioned(run, tmp_path, caplog):
     bundle = zoo.softmax(tmp_path / "zoo")
     metric = {"_target_": "HausdorffDistance", "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}
-    words = ("--validate#key_metric", str({"val_hd": metric}))
+    words = ("--overrides", str({"validate#key_metric": {"val_hd": metric}}))
     run("harden", bundle.folder, bundle.data, *HARDEN, *words)
-    assert "those of the best val_hd (HausdorffDistance) under attack, which is no DSC" in caplog.text
+    assert "the best weights will be those of the best val_hd_under_attack, which is not a DSC" in caplog.text
     assert not open_target(bundle.folder).network.training
 
 
-@pytest.mark.parametrize("name", ["attack", "benchmark", "harden", "convert", "fetch_lpips_trunk"])
+@pytest.mark.parametrize("name", commands.__all__)
 def test_help_fits_a_screen(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["monai_vafa", name, "--help"])
     with pytest.raises(SystemExit) as left:
@@ -127,17 +128,29 @@ def test_help_fits_a_screen(name, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "files"),
-    [("attack", ["attack.json"]), ("benchmark", ["benchmark.json"]), ("harden", ["train.json"])],
+    ("name", "config"),
+    [
+        ("attack", "vafa_attack/configs/attack.json"),
+        ("benchmark", "vafa_attack/configs/benchmark.json"),
+        ("harden", "vaft_training/configs/train.json"),
+    ],
 )
-def test_without_a_bundle_it_is_the_demo(name, files, monkeypatch, tmp_path):
+def test_each_runs_one_config(name, config, monkeypatch):
     asked = {}
     monkeypatch.setattr(commands.monai.bundle, "run", lambda **words: asked.update(words))
-    getattr(commands, name)(**{"seed" if name == "harden" else "lpips_trunk": None})
-    assert [path.rpartition("/")[2] for path in asked.pop("config_file")] == files
-    if name == "harden":
-        made = tmp_path / "cwd" / "output" / "hardened"
-        assert asked == {"ckpt_dir": str(made), "output_dir": str(made / "eval"), "seed": "$None"}
-    else:
-        # MONAI would leave None out.
-        assert asked == {"lpips_trunk": "$None"}
+    getattr(commands, name)(seed=None, config_file="train.json")
+    # MONAI would ignore None, and takes its own configs as config_file.
+    assert asked == {"config_file": str(shipped_bundles() / config), "seed": "$None", "configs": "train.json"}
+
+
+def test_a_copied_bundle_runs_from_where_it_is(run, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["monai_vafa", "bundle", "vafa_attack", "mine"])
+    command_line.main()
+    assert capsys.readouterr().out.strip() == os.path.abspath("mine")
+    bundle = zoo.pictures(Path("zoo"))
+    run("attack", bundle.folder, bundle.data, *QUICK, "--output_dir", "one")
+    words = {"bundle": str(bundle.folder), "dataset_dir": str(bundle.data), "output_dir": "other"}
+    words |= {"attacks": ATTACKS, "visibility_metrics": {}, "logging_file": "False"}
+    monai.bundle.run(config_file="mine/configs/attack.json", **words)
+    one, other = ([{**row, "seconds": ""} for row in rows(f"{name}/cases.csv")] for name in ("one", "other"))
+    assert one == other

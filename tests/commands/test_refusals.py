@@ -34,7 +34,7 @@ def test_errors_are_one_line_without_a_traceback(tmp_path):
     code, out, err = shell(sys.executable, "-m", "monai_vafa", "attack", tmp_path / "nosuch")
     assert code == 1
     assert "Traceback" not in out + err
-    assert re.search(r"^Error: bundle '.*nosuch' is no folder", err, flags=re.MULTILINE)
+    assert re.search(r"^Error: bundle '.*nosuch' is not a folder", err, flags=re.MULTILINE)
 
 
 def test_debug_shows_where_an_error_comes_from(run, tmp_path):
@@ -64,13 +64,13 @@ def test_no_weights_or_those_of_another_network(run, tmp_path):
     weights = bundle.folder / "models" / "model.pt"
     other = weights.rename(tmp_path / "other.pt")
     assert "has no weights: " in refusal(run, "attack", bundle.folder, bundle.data)
-    assert "no weights to start from" in refusal(run, "harden", bundle.folder, bundle.data)
+    assert "has no weights: " in refusal(run, "harden", bundle.folder, bundle.data)
     torch.save({"conv.weight": torch.zeros(1)}, other)
     message = refusal(run, "attack", bundle.folder, bundle.data, "--checkpoint", other)
     assert "other.pt' does not fit UNet: " in message
-    message = refusal(run, "harden", bundle.folder, bundle.data, "--starting_checkpoint", other)
+    message = refusal(run, "harden", bundle.folder, bundle.data, "--checkpoint", other)
     assert "other.pt' does not fit UNet: " in message
-    run("harden", bundle.folder, bundle.data, *HARDEN, "--starting_checkpoint", "None")
+    run("harden", bundle.folder, bundle.data, *HARDEN, "--checkpoint", "False")
 
 
 @pytest.mark.parametrize("command", ["attack", "benchmark", "harden"])
@@ -110,13 +110,12 @@ def test_labels_of_other_classes_name_the_case(run, tmp_path, caplog):
 def test_bundles_that_can_not_be_hardened(run, tmp_path):
     slices = zoo.slices(tmp_path / "slices")
     message = refusal(run, "harden", slices.folder, slices.data)
-    assert "bundle slices has no train config, so nothing tells how it is trained; it has inference.json" in message
+    assert "bundle slices has no train config, so it can't be hardened; it has inference.json" in message
     bundle = zoo.softmax(tmp_path / "zoo")
-    assert "would write weights into its own folder" in refusal(
-        run, "harden", bundle.folder, bundle.data, "--ckpt_dir", bundle.folder / "models"
-    )
+    message = refusal(run, "harden", bundle.folder, bundle.data, "--ckpt_dir", bundle.folder / "models")
+    assert "is in the folder of the bundle: choose another folder" in message
     config = json.loads((bundle.folder / "configs" / "train.json").read_text())
     zoo.change(bundle.folder, "train", validate=None)
-    assert "no validate#evaluator, by which the best weights are chosen" in refusal(run, "harden", bundle.folder)
+    assert "has no evaluator with the id validate#evaluator" in refusal(run, "harden", bundle.folder)
     zoo.change(bundle.folder, "train", validate={**config["validate"], "inferer": SLICES})
     assert "slice by slice" in refusal(run, "harden", bundle.folder)

@@ -235,7 +235,7 @@ def test_one_name_of_a_shared_tensor_is_enough(saved):
 def test_shared_tensor_that_the_file_has_twice_is_warned_of(saved):
     state = randomized(tiny_unetrpp(shared_projection=False))
     network = tiny_unetrpp()
-    with pytest.warns(UserWarning, match=r"stages\.0\.0\.epa_block\.E\.weight and .*F\.weight.*the last one counts"):
+    with pytest.warns(UserWarning, match=r"stages\.0\.0\.epa_block\.E\.weight and .*F\.weight.*the last value counts"):
         load_checkpoint(network, saved(state))
     block = "decoder3.decoder_block.0.0.epa_block"
     assert torch.equal(network.state_dict()[f"{block}.E.weight"], state[f"{block}.F.weight"])
