@@ -121,23 +121,12 @@ class _JudgedByAllVoxels(MaskedCrossEntropyLoss):
 
 
 class _AutoPerturbation(LinfPerturbation):
-    """
-    State of the paper's Algorithm 1; a stage begins with :meth:`enter`.
+    """State of the paper's Algorithm 1; a stage begins with :meth:`enter`."""
 
-    Attributes:
-        best_gain: highest objective of the images judged in this stage, ``(B,)``.
-    """
-
-    best_gain: torch.Tensor
+    best_gain: torch.Tensor  # highest objective of the images judged in this stage, (B,)
 
     def enter(self, eps: float, steps: int) -> None:
-        """
-        Begin a stage within a ball of another radius, from where ``variable`` is.
-
-        Args:
-            eps: radius in intensity levels (0-255 scale).
-            steps: number of steps of the stage.
-        """
+        """Begin a stage of some steps within a ball of ``eps`` intensity levels, from where ``variable`` is."""
         self._eps = eps / LEVELS
         self.variable = self._project(self.variable)
         self._checkpoints = _checkpoints(steps)

@@ -194,15 +194,7 @@ class Attack(ABC):
         return AttackResult(adversarial, result.tables, result.losses, result.steps)
 
     def check_image(self, shape: Sequence[int]) -> None:
-        """
-        Check that the attack can work on images (or windows) of a shape.
-
-        Args:
-            shape: ``(B, C, *spatial)``.
-
-        Raises:
-            ValueError: If it is not a batch of 2-D or 3-D images.
-        """
+        """Raise a ValueError if the attack can't work on images (or windows) of this shape ``(B, C, *spatial)``."""
         if len(shape) not in (4, 5):
             raise ValueError(f"image must be (B, C, H, W, D) or (B, C, H, W), got shape {tuple(shape)}.")
 
@@ -217,26 +209,12 @@ class Attack(ABC):
 
     @abstractmethod
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
-        """
-        The attack itself.
-
-        Args:
-            objective: gives losses of an adversarial image in [0, 1].
-            image: clean image ``(B, C, *spatial)`` in [0, 1], float32, on the network's device.
-
-        Returns:
-            the result, with ``adversarial`` on the scale of ``image``.
-        """
+        """Attack a clean image ``(B, C, *spatial)`` in [0, 1]; ``objective(image)`` asks the network."""
 
 
 @contextmanager
 def _frozen(network: torch.nn.Module) -> Iterator[None]:
-    """
-    Put a network in eval mode with constant weights, and restore it at the end, also after an error.
-
-    The mode of every submodule and ``requires_grad`` of every parameter are remembered one by one. Weights that need
-    no gradient also spare the backward pass their part of the work, and leave ``.grad`` alone.
-    """
+    """Put a network in eval mode with constant weights, and restore it at the end, also after an error."""
     modes = [(module, module.training) for module in network.modules()]
     needs_grad = [parameter for parameter in network.parameters() if parameter.requires_grad]
     try:
@@ -253,16 +231,10 @@ def _frozen(network: torch.nn.Module) -> Iterator[None]:
 
 def constructor_parameters(obj: Any) -> dict[str, Any]:
     """
-    What an object was made with, as plain data that JSON can hold.
+    The class of an object and what it was made with, as plain data that JSON can hold.
 
     Recorded are those parameters of its constructor that it keeps as attributes of the same name, as attacks, MONAI's
-    metrics and most other objects do. Parameters that are objects themselves are recorded in the same way.
-
-    Args:
-        obj: an attack, a metric, a loss, or any other object.
-
-    Returns:
-        the name of its class under ``"class"``, then each parameter.
+    metrics and most other objects do.
     """
     try:
         names = [name for name in signature(type(obj)).parameters if hasattr(obj, name)]

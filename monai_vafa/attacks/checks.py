@@ -81,17 +81,7 @@ def check_label(label: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
 
 
 def value_range(image: torch.Tensor, intensity_range: Sequence[float] | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """
-    Lowest value and width of the range of each volume, shaped to broadcast against the batch.
-
-    Args:
-        image: ``(B, C, *spatial)``.
-        intensity_range: the range of all volumes; ``None`` takes each volume's own, over all its channels, with a
-            width of 1 for a constant volume.
-
-    Raises:
-        ValueError: If ``image`` has values outside ``intensity_range``.
-    """
+    """Lowest value and width (1 if constant) of each volume's range, shaped to broadcast against the batch."""
     shape = (-1, *[1] * (image.ndim - 1))
     lowest, highest = image.flatten(1).amin(1), image.flatten(1).amax(1)
     if intensity_range is None:

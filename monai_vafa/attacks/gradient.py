@@ -41,14 +41,7 @@ class Perturbation(ABC):
 
     @abstractmethod
     def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
-        """
-        Move ``variable`` up the gradient.
-
-        Args:
-            gradient: of the gain with respect to ``variable``.
-            gain: the objective at ``variable``, ``(B,)``.
-            active: the volumes to move, ``(B,)`` bool.
-        """
+        """Move ``variable`` up the gradient of ``gain`` ``(B,)``, for the volumes in ``active`` ``(B,)``, bool."""
 
     @abstractmethod
     def final(self, last: torch.Tensor) -> torch.Tensor:
@@ -121,14 +114,7 @@ class IterativeAttack(Attack):
 
 
 class LinfPerturbation(Perturbation):
-    """
-    The adversarial image itself, kept within ``eps`` of the clean one and within [0, 1].
-
-    Args:
-        clean: ``(B, C, *spatial)`` in [0, 1].
-        eps: radius of the ball in intensity levels (0-255 scale).
-        step_size: step in intensity levels (0-255 scale).
-    """
+    """The adversarial image itself, within ``eps`` intensity levels of the clean one and within [0, 1]."""
 
     def __init__(self, clean: torch.Tensor, *, eps: float, step_size: float) -> None:
         self.variable = clean.clone()
@@ -165,12 +151,5 @@ def linf_bound(eps: float) -> str:
 
 
 def where_active(active: torch.Tensor, moved: torch.Tensor, still: torch.Tensor) -> torch.Tensor:
-    """
-    Take ``moved`` for the volumes that are active, ``still`` for the others.
-
-    Args:
-        active: ``(B,)`` bool.
-        moved: batch first.
-        still: same shape.
-    """
+    """``moved`` for the volumes that are active, ``(B,)`` bool, ``still`` for the others."""
     return torch.where(active.reshape(-1, *[1] * (moved.ndim - 1)), moved, still)

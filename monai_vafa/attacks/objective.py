@@ -21,30 +21,17 @@ _FLOAT16_SCALE = 2.0**14
 
 
 class Objective:
-    """
-    Loss of a frozen network on a batch, one value per volume, so that no volume affects the attack on another.
-
-    Args:
-        network: called with ``(B, C, *spatial)`` in the image's own units.
-        loss: ``loss(logits, label)`` of a batch of one, returning a scalar.
-        label: ``(B, 1 or channels of the logits, *spatial)``; ``None`` takes the network's prediction of ``clean``.
-        clean: the clean image, in its own units.
-        low: value that 0 stands for, broadcast against ``clean``.
-        width: distance from ``low`` to the value that 1 stands for, likewise.
-        targeted: whether ``label`` is what the network is to predict, rather than what it is not to.
-        activation: ``"softmax"`` or ``"sigmoid"``, see :class:`monai_vafa.attacks.Attack`.
-        amp: autocast dtype of the forward pass, or ``None``.
-    """
+    """Loss of a frozen network on a batch, one value per volume, so that no volume affects the attack on another."""
 
     def __init__(
         self,
         network: torch.nn.Module,
         loss: LossFunction,
-        label: torch.Tensor | None,
-        clean: torch.Tensor,
+        label: torch.Tensor | None,  # None: the network's prediction of clean
+        clean: torch.Tensor,  # in its own units
         *,
-        low: torch.Tensor,
-        width: torch.Tensor,
+        low: torch.Tensor,  # the value that 0 stands for
+        width: torch.Tensor,  # 1 stands for low + width
         targeted: bool = False,
         activation: Activation = "softmax",
         amp: torch.dtype | None = None,
@@ -79,18 +66,10 @@ class Objective:
 
     def __call__(self, image: torch.Tensor, loss: LossFunction | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        Segmentation loss, with the sign that the attacker raises, and success of each volume.
+        Gain (targeted: minus the loss) and success of each volume, both ``(B,)``, of an image in [0, 1].
 
-        Args:
-            image: ``(B, C, *spatial)`` in [0, 1], part of the graph that leads to what the attack changes.
-            loss: replaces the objective's own, for attacks whose loss depends on the step.
-
-        Returns:
-            gains ``(B,)`` with gradient (targeted: minus the loss), and ``(B,)`` bool: every voxel, with sigmoid every
-            class of it, is wrong (targeted: as wanted).
-
-        Raises:
-            ValueError: If the logits do not fit image or label, or carry no gradient to the image.
+        A volume is a success if every voxel, with sigmoid every class of it, is wrong (targeted: as wanted). ``loss``
+        replaces the objective's own, for attacks whose loss depends on the step.
         """
         logits = self.logits(image * self._width + self._low)
         if not self._checked:

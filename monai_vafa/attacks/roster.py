@@ -60,16 +60,7 @@ class RosterEntry:
         return self.attack.budget
 
     def build(self, **parameters: Any) -> Attack:
-        """
-        Make the attack.
-
-        Args:
-            parameters: parameters of the class that take precedence over those of the entry.
-
-        Raises:
-            TypeError: If the class has no such parameter.
-            ValueError: If a value is out of range.
-        """
+        """Make the attack; ``parameters`` take precedence over those of the entry."""
         return self.attack(**{**self.parameters, **parameters})
 
 
@@ -82,10 +73,7 @@ def register(entry: RosterEntry) -> RosterEntry:
     Add an attack to the roster.
 
     Args:
-        entry: what to add.
-
-    Returns:
-        the entry.
+        entry: the attack; returned as it is.
 
     Raises:
         ValueError: If its name, or the name of its transform, is taken.
@@ -100,10 +88,10 @@ def register(entry: RosterEntry) -> RosterEntry:
 
 def entry_of(name: str) -> RosterEntry:
     """
-    The entry with a name.
+    Look up an attack.
 
     Args:
-        name: name of a row.
+        name: its name in the roster.
 
     Raises:
         ValueError: If there is none; suggests names that are close.

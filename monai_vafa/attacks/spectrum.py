@@ -195,16 +195,7 @@ class _HiddenPerturbation(_CoefficientPerturbation):
 
 
 def contrast_mask(image: torch.Tensor, exponent: float) -> torch.Tensor:
-    """
-    Local contrast to a power: how much a change may hide in each voxel.
-
-    Args:
-        image: ``(B, C, *spatial)`` in [0, 1].
-        exponent: at least 0.
-
-    Returns:
-        same shape; 1 everywhere for an image without any contrast.
-    """
+    """Local contrast to a power, how much a change may hide in each voxel; 1 in an image without any contrast."""
     blur = GaussianFilter(image.ndim - 2, _CONTRAST_SIGMA).to(image)
     inside = blur(torch.ones_like(image))  # less than 1 where the window reaches beyond the border
     mean, mean_square = blur(image) / inside, blur(image.square()) / inside

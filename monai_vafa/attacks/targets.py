@@ -17,14 +17,7 @@ __all__ = ["EraseClass", "SwapClasses"]
 
 
 class _RelabelTarget(Transform):
-    """
-    Base of targets that give some classes of a label another number (sigmoid: other channels).
-
-    Args:
-        orig_labels: the classes to change.
-        target_labels: their new numbers.
-        activation: ``"softmax"`` or ``"sigmoid"``.
-    """
+    """Base of targets that give some classes of a label another number (sigmoid: other channels)."""
 
     backend = MapLabelValue.backend
 
@@ -36,18 +29,7 @@ class _RelabelTarget(Transform):
         self._relabel = MapLabelValue(orig_labels, target_labels)
 
     def __call__(self, label: NdarrayOrTensor) -> NdarrayOrTensor:
-        """
-        Make the target.
-
-        Args:
-            label: class map of any shape; for sigmoid ``(classes, *spatial)``, 0 and 1.
-
-        Returns:
-            the target, same shape and dtype.
-
-        Raises:
-            ValueError: If the label has no channel for a class.
-        """
+        """The target of a class map of any shape, or with sigmoid of ``(classes, *spatial)``, 0 and 1."""
         if self.activation == "softmax":
             return self._relabel(label)
         if max(self.classes) >= len(label):

@@ -112,15 +112,6 @@ class VolumetricFrequencyAttack(IterativeAttack):
         check_flag("rescale_slices", self.rescale_slices)
 
     def check_image(self, shape: Sequence[int]) -> None:
-        """
-        Check that images (or windows) have the right number of axes and are at least as large as a block.
-
-        Args:
-            shape: ``(B, C, *spatial)``.
-
-        Raises:
-            ValueError: If the shape does not fit; names the block.
-        """
         super().check_image(shape)
         if len(shape) not in self._axes:
             raise ValueError(
@@ -129,10 +120,7 @@ class VolumetricFrequencyAttack(IterativeAttack):
             )
         sides = self._sides(len(shape) - 2)
         if any(side > length for side, length in zip(sides, shape[2:], strict=True)):
-            window = tuple(shape[2:])
-            raise ValueError(
-                f"block_size={sides} is larger than the window {window}: smaller blocks or larger windows fit."
-            )
+            raise ValueError(f"block_size={sides} is larger than the window {tuple(shape[2:])}; use smaller blocks.")
 
     @property
     def threat_model(self) -> str:
@@ -209,15 +197,9 @@ class _TablePerturbation(Perturbation):
 
 def stretch_slices(image: torch.Tensor) -> torch.Tensor:
     """
-    Stretch each axial slice (last axis) to [0, 1] by its own lowest and highest value.
+    Stretch each axial slice of ``(B, C, H, W, D)``, or an image ``(B, C, H, W)``, to [0, 1] by its own range.
 
     As in the authors' released code, except that a constant slice, where that code divides 0 by 0, stays as it is.
-
-    Args:
-        image: ``(B, C, H, W, D)``, or ``(B, C, H, W)``, which counts as one slice.
-
-    Returns:
-        same shape, differentiable.
     """
     low = image.amin(dim=(2, 3), keepdim=True)
     width = image.amax(dim=(2, 3), keepdim=True) - low

@@ -7,8 +7,7 @@ from __future__ import annotations
 from .bands import BAND_WIDTH, expand_bands, in_plane_frequency
 from .blocks import block_sides, merge_blocks, split_blocks
 from .dct import dct, idct
-from .quantization import quantize, soft_round
-from .spectrum import block_spectrum, quantize_image, spectrum_to_image
+from .spectrum import block_spectrum, quantize, quantize_image, soft_round, spectrum_to_image
 
 __all__ = [
     "BAND_WIDTH",

@@ -13,19 +13,7 @@ __all__ = ["dct", "dct_basis", "idct"]
 
 @lru_cache(maxsize=64)
 def dct_basis(length: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """
-    Orthonormal DCT-II matrix: row ``k`` is the cosine of frequency ``k``.
-
-    Made in float64 and kept per length, dtype and device.
-
-    Args:
-        length: number of samples.
-        dtype: floating dtype of the matrix.
-        device: device of the matrix.
-
-    Returns:
-        ``(length, length)``; its transpose is its inverse.
-    """
+    """Orthonormal DCT-II matrix ``(length, length)``, made in float64: row ``k`` is the cosine of frequency ``k``."""
     # Inference-mode tensors can't take part in autograd later, and this one is shared by all callers.
     with torch.inference_mode(False):
         k = torch.arange(length, dtype=torch.float64)

@@ -1,18 +1,18 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From voxels to the DCT coefficients of blocks and back, on the 0-255 scale of quantisation tables."""
+"""From voxels to the DCT coefficients of blocks and back, and their quantisation, on the 0-255 scale of the voxels."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
 from .blocks import merge_blocks, split_blocks
 from .dct import dct, idct
-from .quantization import quantize
 
-__all__ = ["block_spectrum", "quantize_image", "spectrum_to_image"]
+__all__ = ["block_spectrum", "quantize", "quantize_image", "soft_round", "spectrum_to_image"]
 
 
 def block_spectrum(image: torch.Tensor, block_size: int | Sequence[int]) -> torch.Tensor:
@@ -41,6 +41,44 @@ def spectrum_to_image(spectrum: torch.Tensor, spatial_shape: Sequence[int]) -> t
         ``(B, C, *spatial_shape)``.
     """
     return (merge_blocks(idct(spectrum, spatial_dims=spectrum.ndim - 3), spatial_shape) + 128) / 255
+
+
+def soft_round(u: torch.Tensor, alpha: float) -> torch.Tensor:
+    """
+    Differentiable rounding (Hanif et al., MICCAI 2023; after AdvDrop, Duan et al., ICCV 2021).
+
+    ``floor(u) + (tanh((u - floor(u) - 0.5) * log(2 / alpha - 1)) / (1 - alpha) + 1) / 2``
+
+    Args:
+        u: any floating tensor.
+        alpha: softness in (0, 1); towards 0 the result is ``u`` rounded.
+
+    Returns:
+        same shape and dtype as ``u``.
+
+    Raises:
+        ValueError: If ``alpha`` is not in (0, 1).
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha={alpha} must be in (0, 1).")
+    floor = u.floor()
+    return floor + (torch.tanh((u - floor - 0.5) * math.log(2 / alpha - 1)) / (1 - alpha) + 1) / 2
+
+
+def quantize(coefficients: torch.Tensor, table: torch.Tensor | float, alpha: float | None = None) -> torch.Tensor:
+    """
+    Round coefficients to multiples of a table's entries.
+
+    Args:
+        coefficients: DCT coefficients of voxels on the 0-255 scale.
+        table: quantisation table, broadcast against ``coefficients``; entries above 0.
+        alpha: softness of the rounding (see :func:`soft_round`); ``None`` rounds hard.
+
+    Returns:
+        the quantised coefficients, multiplied by ``table`` again.
+    """
+    ratio = coefficients / table
+    return (ratio.round() if alpha is None else soft_round(ratio, alpha)) * table
 
 
 def quantize_image(

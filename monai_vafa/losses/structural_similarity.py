@@ -71,12 +71,7 @@ class BlockSSIMLoss(_Loss):
 
 
 def _ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """
-    Mean SSIM of each image ``(N, *spatial)``.
-
-    The same value as MONAI's ``compute_ssim_and_cs``, whose single-channel convolutions take three to four times as
-    long on a CPU, which would be noticeable beside the network in every step of an attack.
-    """
+    """Mean SSIM of each image ``(N, *spatial)``: the value of MONAI's ``compute_ssim_and_cs``, several times faster."""
     mean_x, mean_y, xx, yy, xy = _blur(torch.stack([x, y, x * x, y * y, x * y]))
     covariance, variances = xy - mean_x * mean_y, xx - mean_x.square() + yy - mean_y.square()
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x.square() + mean_y.square() + _C1)

@@ -28,14 +28,6 @@ class VoxelAnswers:
 
     With softmax there is one answer per voxel, ``(B, *spatial)``. With sigmoid there is one per class of each voxel,
     ``(B, classes, *spatial)``: a softmax over absent and present, ``softmax((0, z)) = (1 - sigmoid(z), sigmoid(z))``.
-
-    Args:
-        logits: ``(B, classes, *spatial)``; with softmax, 2 classes or more.
-        label: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``logits``.
-        activation: ``"softmax"`` or ``"sigmoid"``.
-
-    Raises:
-        ValueError: If the numbers of channels do not fit the activation.
     """
 
     def __init__(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> None:

@@ -78,19 +78,7 @@ class LPIPSMetric(RegressionMetric):
         self.net = _build_network(find_trunk(trunk))
 
     def _compute_metric(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Compare volumes.
-
-        Args:
-            y_pred: volumes (B, C, H, W, D) or images (B, C, H, W), which count as one slice; values in [0, 1], finite.
-            y: reference of the same shape and range.
-
-        Returns:
-            Distance of each volume, float32, (B, 1), on the device of ``y_pred``.
-
-        Raises:
-            ValueError: If the inputs have another number of dimensions, are empty, are smaller than 31 along H or W
-                (unless ``skip_small``), or have values that are not finite.
-        """
+        """Distance ``(B, 1)`` of volumes ``(B, C, H, W, D)`` or images ``(B, C, H, W)`` with values in [0, 1]."""
         if y_pred.ndim not in (4, 5):
             raise ValueError(f"y_pred and y must be (B, C, H, W) or (B, C, H, W, D), got {y_pred.ndim} dimensions")
         if y_pred.numel() == 0:

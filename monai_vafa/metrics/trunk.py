@@ -42,11 +42,7 @@ _HUB_TIMEOUT = 10.0
 
 
 class TrunkUnavailable(RuntimeError):
-    """There is no AlexNet trunk; the message says how to get one.
-
-    Args:
-        reason: what failed; the first sentence of the message.
-    """
+    """There is no AlexNet trunk; the message says why and how to get one."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -69,25 +65,11 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def find_trunk(path: str | PathLike[str] | None = None) -> Path:
-    """Find the AlexNet trunk on this machine, or download it from where torchvision publishes it.
-
-    The order is: ``path``, this package's cache, the checkpoints of torch hub, torchvision's download.
-
-    Args:
-        path: file with a torchvision AlexNet state dict; if given, no other place is tried.
-
-    Returns:
-        Path of an existing ``.pth`` file.
-
-    Raises:
-        FileNotFoundError: If ``path`` is given and is not a file.
-        TrunkUnavailable: If it is not found and cannot be downloaded.
-    """
+    """``path`` if given, else from this package's cache, torch hub's checkpoints or torchvision's download."""
     if path is not None:
-        explicit = Path(path)
-        if not explicit.is_file():
-            raise FileNotFoundError(f"the AlexNet trunk {explicit} does not exist or is not a file")
-        return explicit
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"the AlexNet trunk {path} does not exist or is not a file")
+        return Path(path)
 
     url = AlexNet_Weights.IMAGENET1K_V1.url
     name = PurePosixPath(urlsplit(url).path).name
