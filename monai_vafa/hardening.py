@@ -34,6 +34,7 @@ _REPLACED = (
     *("StatsHandler", "TensorBoardStatsHandler", "ValidationHandler"),
 )
 _ENGINES = {"trainer": "train#trainer", "evaluator": "validate#evaluator"}
+_CLEAN = "clean_evaluator"
 
 
 class Replaced:
@@ -144,31 +145,20 @@ def open_training(
             weights belong to another network, or if something would be written into the folder of the bundle.
     """
     folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
-    engines = {**_ENGINES, **{part: id_ for part, id_ in (ids or {}).items() if part in _ENGINES}}
-    ids = {part: id_ for part, id_ in (ids or {}).items() if part not in _ENGINES}
     for name, path in (("ckpt_dir", ckpt_dir), ("output_dir", output_dir)):
         if Path(path).resolve().is_relative_to(folder):
             raise ValueError(f"{name}={os.fspath(path)!r} is in the folder of the bundle: choose another folder.")
-    files = _train_configs(folder, config_file)
+    known = dict(ids or {})
+    engines = {part: known.pop(part, id_) for part, id_ in _ENGINES.items()}
+    files = [str(file) for file in _train_configs(folder, config_file)]
     overrides = dict(overrides or {})
-    config = ConfigParser(ConfigParser.load_config_files([str(file) for file in files]))
-    for part, id_ in engines.items():
-        if not isinstance(config.get(id_), Mapping):
-            raise ValueError(
-                f"bundle {folder.name} can't be hardened: its train config has no {part} with the id {id_}. If it has "
-                f"another id, name it with ids={{{part!r}: '...'}}."
-            )
     if dataset_dir is not None:
-        if "dataset_dir" not in config:
-            raise ValueError(
-                f"dataset_dir={os.fspath(dataset_dir)!r}, but the train config of bundle {folder.name} has no id "
-                "dataset_dir: set the ids that name its data with overrides."
-            )
         overrides["dataset_dir"] = os.fspath(dataset_dir)
+    _check_config(ConfigParser.load_config_files(files), engines, overrides, name=folder.name)
     target = open_target(
         folder,
-        config_file=[str(file) for file in files],
-        ids=ids,
+        config_file=files,
+        ids=known,
         overrides=overrides,
         checkpoint=checkpoint,
         activation=activation,
@@ -178,21 +168,19 @@ def open_training(
         overrides["device"] = f"$torch.device('{device}')"
     with target.parts.modules:
         workflow = ConfigWorkflow(
-            config_file=[str(file) for file in files],
+            config_file=files,
             meta_file=str(folder / "configs" / "metadata.json"),
             logging_file=False,
             workflow_type="train",
             **{"bundle_root": str(folder), **overrides},
         )
         parser = workflow.parser
-        lr_scheduler = _replace_handlers(parser)
+        schedule = _replace_handlers(parser)
         settings = {"ckpt_dir": os.fspath(ckpt_dir), "output_dir": os.fspath(output_dir), "seed": seed}
-        for id_, value in settings.items():
-            if id_ in parser and value is not None:
-                parser[id_] = value
-        for key, number in (("max_epochs", epochs), ("epoch_length", iterations_per_epoch)):
-            if number is not None:
-                parser[_value_id(parser, f"{engines['trainer']}#{key}")] = number
+        lengths = {"max_epochs": epochs, "epoch_length": iterations_per_epoch}
+        values = {id_: value for id_, value in settings.items() if id_ in parser}
+        values |= {_value_id(parser, f"{engines['trainer']}#{key}"): length for key, length in lengths.items()}
+        parser.update({id_: value for id_, value in values.items() if value is not None})
         _scale_learning_rate(parser, engines["trainer"], learning_rate_scale)
         _split_evaluator(parser, engines["evaluator"])
         workflow.initialize()
@@ -202,8 +190,8 @@ def open_training(
         parts=parts,
         trainer=parts.build("trainer", engines["trainer"]),
         evaluator=parts.build("evaluator", engines["evaluator"]),
-        clean_evaluator=parts.build("evaluator", "clean_evaluator"),
-        lr_scheduler=None if lr_scheduler is None else parts.build("lr_scheduler", lr_scheduler),
+        clean_evaluator=parts.build("evaluator", _CLEAN),
+        lr_scheduler=None if schedule is None else parts.build("lr_scheduler", schedule),
     )
     _check_validation(training)
     if checkpoint is not False:
@@ -246,6 +234,21 @@ def _train_configs(folder: Path, config_file: str | Sequence[str] | None) -> lis
             f"bundle {folder.name} has no train config, so it can't be hardened; it has {configs}. Name another one "
             "with configs."
         ) from error
+
+
+def _check_config(config: dict, engines: Mapping[str, str], overrides: Mapping[str, Any], *, name: str) -> None:
+    parser = ConfigParser(config)
+    for part, id_ in engines.items():
+        if not isinstance(parser.get(id_), Mapping):
+            raise ValueError(
+                f"bundle {name} can't be hardened: its train config has no {part} with the id {id_}. If it has another "
+                f"id, name it with ids={{{part!r}: '...'}}."
+            )
+    if "dataset_dir" in overrides and "dataset_dir" not in config:
+        raise ValueError(
+            f"dataset_dir={overrides['dataset_dir']!r}, but the train config of bundle {name} has no such id: set the "
+            "ids that name its data with overrides."
+        )
 
 
 def _components(config: Any, id_: str = "") -> Iterator[tuple[str, str]]:
@@ -292,9 +295,9 @@ def _scale_learning_rate(parser: ConfigParser, trainer: str, scale: float) -> No
 def _split_evaluator(parser: ConfigParser, id_: str) -> None:
     """Write the evaluator a second time, for clean images, and tell the key metrics of the two apart."""
     metric = parser.get(_value_id(parser, f"{id_}#key_val_metric"))
-    parser["clean_evaluator"] = {**copy.deepcopy(parser[id_]), "val_handlers": None}
+    parser[_CLEAN] = {**copy.deepcopy(parser[id_]), "val_handlers": None}
     if isinstance(metric, dict) and "_target_" not in metric:
-        parser["clean_evaluator#key_val_metric"] = copy.deepcopy(metric)
+        parser[f"{_CLEAN}#key_val_metric"] = copy.deepcopy(metric)
         parser[f"{id_}#key_val_metric"] = {f"{name}_under_attack": copy.deepcopy(made) for name, made in metric.items()}
 
 

@@ -9,38 +9,41 @@ from __future__ import annotations
 
 import logging
 import statistics
+import tempfile
 import time
-from pathlib import Path
 
 import fire
 import torch
-from monai.bundle import ConfigWorkflow
 from monai.engines import SupervisedTrainer
+
+from monai_vafa.handlers import VAFTHandler
+from monai_vafa.hardening import open_training
 
 logger = logging.getLogger(__name__)
 
-BUNDLE = Path(__file__).parents[2] / "bundles" / "vaft_training"
+ATTACKS = {
+    "plain": None,
+    "quick": {"steps": 5, "step_size": 3, "amp": "bfloat16"},
+    "full": {"steps": 20},
+}
 
 
-def trainer(*overlays: str, attacked: bool = True) -> SupervisedTrainer:
-    """A trainer of the bundle on one batch of noise, since time does not depend on what is in the image."""
-    files = [str(BUNDLE / "configs" / file) for file in ("train.json", *overlays)]
-    get = ConfigWorkflow(files, workflow_type="train", logging_file=False, bundle_root=str(BUNDLE)).parser
-    sides = get.get_parsed_content("roi_size")
-    classes = get.get_parsed_content("num_classes")
+def trainer(parameters: dict | None) -> SupervisedTrainer:
+    """The demo's training on one batch of noise, since time does not depend on what is in the image."""
+    with tempfile.TemporaryDirectory() as folder:
+        training = open_training(ckpt_dir=folder, output_dir=folder)
+    sides = training.target.window
     made = SupervisedTrainer(
-        device=get.get_parsed_content("device"),
+        device=training.trainer.state.device,
         max_epochs=1,
-        train_data_loader=[
-            {"image": torch.rand(1, 1, *sides), "label": torch.randint(0, classes, (1, 1, *sides)).float()}
-        ],
-        network=get.get_parsed_content("network"),
-        optimizer=get.get_parsed_content("optimizer"),
-        loss_function=get.get_parsed_content("loss"),
+        train_data_loader=[{"image": torch.rand(1, 1, *sides), "label": torch.randint(0, 4, (1, 1, *sides)).float()}],
+        network=training.trainer.network,
+        optimizer=training.trainer.optimizer,
+        loss_function=training.trainer.loss_function,
     )
     made.logger.setLevel(logging.WARNING)
-    if attacked:
-        get.get_parsed_content("hardening").attach(made)
+    if parameters is not None:
+        VAFTHandler(attack=training.attack("vafa", parameters)).attach(made)
     return made
 
 
@@ -52,7 +55,7 @@ def main(rounds: int = 5) -> None:
         rounds: rounds of one iteration each; the ratios are taken within each round.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    trainers = {"plain": trainer(attacked=False), "quick": trainer(), "full": trainer("full.json")}
+    trainers = {name: trainer(parameters) for name, parameters in ATTACKS.items()}
 
     def seconds(made: SupervisedTrainer) -> float:
         start = time.perf_counter()
