@@ -133,6 +133,9 @@ def _run(bundle: str, config: str, overrides: Mapping[str, Any]) -> None:
     if "config_file" in given:
         given["configs"] = given.pop("config_file")
     _check_ids(path, given)
+    # As an expression, so that MONAI takes nothing in it for ids and objects of the config that runs.
+    if isinstance(given.get("overrides"), dict):
+        given["overrides"] = "$" + repr(given["overrides"]).replace("@", "\\x40")
     # MONAI ignores overrides that are None.
     given = {id_: "$None" if value is None else value for id_, value in given.items()}
     words = [word for id_, value in given.items() for word in (f"--{id_}", _as_text(value))]

@@ -86,7 +86,7 @@ def test_a_wheel_has_all_that_the_commands_need(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    quick = ("--steps", "1", "--attacks", "['vafa']", "--visibility_metrics", "{}")
+    quick = ("--attacks", "{'vafa': {'steps': 1}}", "--visibility_metrics", "{}")
     said = run("monai_vafa", "attack", *quick)
     assert str(installed) in said
     assert (tmp_path / "empty" / "output" / "vafa_attack" / "index.html").is_file()

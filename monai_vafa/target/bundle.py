@@ -157,14 +157,14 @@ class BundleTarget(Target):
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
-        """See :attr:`Target.parameters`. Folders count by their name alone, so that results can move."""
+        """See :attr:`Target.parameters`. No folder is part of it, so that results and data can be moved."""
         told = {key: _plain(getattr(self.inferer, key)) for key in _OF_INFERER if hasattr(self.inferer, key)}
         return {
             "bundle": self.name,
             "bundle_sha256": fingerprint(self.folder, self.files),
             "configs": [path.name for path in self.files],
             "ids": self.parts.ids,
-            "overrides": _plain(self.overrides),
+            "overrides": _plain({id_: value for id_, value in self.overrides.items() if id_ != "dataset_dir"}),
             "checkpoint_sha256": None if self.checkpoint is None else file_sha256(self.checkpoint),
             "activation": self.activation,
             "inferer": {"class": type(self.inferer).__name__, **told},

@@ -143,6 +143,15 @@ def test_each_runs_one_config(name, config, monkeypatch):
     assert asked == {"config_file": str(shipped_bundles() / config), "seed": "$None", "configs": "train.json"}
 
 
+def test_overrides_reach_the_bundle_as_they_are(run, tmp_path):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    overrides = {"window": 8, "inferer": {"_target_": "SlidingWindowInferer", "roi_size": "@window"}}
+    run("attack", bundle.folder, bundle.data, *QUICK, "--overrides", overrides)
+    target = json.loads(Path("output/softmax/summary.json").read_text())["parameters"]["target"]
+    assert target["overrides"] == overrides
+    assert target["inferer"]["roi_size"] == 8
+
+
 def test_a_copied_bundle_runs_from_where_it_is(run, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["monai_vafa", "bundle", "vafa_attack", "mine"])
     command_line.main()
@@ -150,7 +159,7 @@ def test_a_copied_bundle_runs_from_where_it_is(run, monkeypatch, capsys):
     bundle = zoo.pictures(Path("zoo"))
     run("attack", bundle.folder, bundle.data, *QUICK, "--output_dir", "one")
     words = {"bundle": str(bundle.folder), "dataset_dir": str(bundle.data), "output_dir": "other"}
-    words |= {"attacks": ATTACKS, "visibility_metrics": {}, "logging_file": "False"}
+    words |= {"attacks": ATTACKS, "visibility_metrics": {}, "logging_file": False}
     monai.bundle.run(config_file="mine/configs/attack.json", **words)
     one, other = ([{**row, "seconds": ""} for row in rows(f"{name}/cases.csv")] for name in ("one", "other"))
     assert one == other

@@ -118,4 +118,4 @@ def test_bundles_that_can_not_be_hardened(run, tmp_path):
     zoo.change(bundle.folder, "train", validate=None)
     assert "has no evaluator with the id validate#evaluator" in refusal(run, "harden", bundle.folder)
     zoo.change(bundle.folder, "train", validate={**config["validate"], "inferer": SLICES})
-    assert "slice by slice" in refusal(run, "harden", bundle.folder)
+    assert "slice by slice" in refusal(run, "harden", bundle.folder, bundle.data)

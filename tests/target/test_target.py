@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 
@@ -44,6 +45,43 @@ def test_facts(bundle):
     assert target.activation == EXPECTED[target.name].get("activation", "softmax")
     for field, value in EXPECTED[target.name].items():
         assert getattr(target, field) == value, field
+
+
+def test_parameters_are_plain_and_know_no_folder(tmp_path):
+    bundle = zoo.softmax(tmp_path)
+    target = open_target(bundle.folder, overrides={**bundle.overrides, "inferer#overlap": 0.25})
+    moved = shutil.copytree(bundle.folder, tmp_path / "elsewhere" / "softmax")
+    same = open_target(moved, overrides={"dataset_dir": "/other", "inferer#overlap": 0.25})
+    assert str(tmp_path) not in json.dumps(target.parameters)
+    assert target.parameters == same.parameters
+    for change in ({"activation": "sigmoid"}, {"overrides": {"inferer#overlap": 0.5}}, {"workflow": "train"}):
+        assert open_target(moved, **change).parameters != target.parameters
+    zoo.change(moved, "inference", more=1)
+    assert open_target(moved, overrides={**bundle.overrides, "inferer#overlap": 0.25}).parameters != same.parameters
+
+
+def test_logits_are_those_of_the_inferer(bundle):
+    target = open_target(bundle.folder, overrides=bundle.overrides, device="cpu")
+    image = target.preprocess({target.image_key: target.cases()[0][target.image_key]})["image"][None]
+    logits = target.logits(image)
+    assert logits.shape == (1, len(target.class_names), *image.shape[2:])
+    assert not logits.requires_grad
+
+
+def test_class_names_may_be_those_of_the_config(tmp_path):
+    folder = zoo.softmax(tmp_path).folder
+    assert open_target(folder, overrides={"class_names": ["background", "a", "b"]}).class_names[1:] == ["a", "b"]
+    target = open_target(folder, overrides={"class_names": ["background", "a"]})
+    with pytest.raises(ValueError, match=r"3 output channels, but softmax names 2 classes \(background, a\)"):
+        target.logits(torch.rand(1, 1, 16, 12, 8))
+
+
+def test_a_network_without_weights_is_as_the_config_makes_it(tmp_path):
+    folder = zoo.softmax(tmp_path).folder
+    (folder / "models" / "model.pt").unlink()
+    target = open_target(folder, checkpoint=False)
+    assert target.checkpoint is None
+    assert target.parameters["checkpoint_sha256"] is None
 
 
 def test_network_is_ready(bundle):
