@@ -94,7 +94,7 @@ class Benchmark:
         _check_hardened(hardened or {}, targets)
         rows = AttackRows.of(attacks)
         roles = dict(checklist_roles or {}) if check_flag("checklist", checklist) else {}
-        groups = {group: list(names) for group, names in (worst_cases or {}).items()}
+        groups = {group: list(names) for group, names in (worst_cases or {}).items() if names}
         named = {f"worst_cases[{group!r}]": names for group, names in groups.items()}
         named["checklist_roles"] = [name for name in roles.values() if isinstance(name, str)]
         for place, names in named.items():

@@ -4,18 +4,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 import torch
 
-from .runs import BUNDLES, workflow
+from monai_vafa.target import open_target
 
-ONE_CASE = "$monai.data.load_decathlon_datalist(@datalist_file, True, @datalist_section)[:1]"
+from .runs import workflow
+
+ONE_CASE = "${name: target.cases()[:1] for name, target in @targets.items()}"
 
 
 class HardQuantized(torch.nn.Module):
-    """Rounds its input to 32 gray values: hardly another prediction, but no gradient."""
+    """Rounds its input to 32 intensity levels: hardly another prediction, but no gradient."""
 
     def __init__(self, network):
         super().__init__()
@@ -25,23 +28,19 @@ class HardQuantized(torch.nn.Module):
         return self.network(torch.round(image * 31) / 31)
 
 
-def attack(name, **parameters):
-    return {"_target_": f"monai_vafa.attacks.{name}", "_mode_": "callable", **parameters}
-
-
 @pytest.mark.slow
 def test_checklist_catches_masked_gradients_and_lets_a_plain_model_pass(cache, monkeypatch, tmp_path):
     monkeypatch.setenv("MONAI_VAFA_CACHE", str(cache))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     settings = {
-        "datalist": ONE_CASE,
+        "cases": ONE_CASE,
         "attacks": {
-            "gn": attack("GaussianNoise", sigma=4),
-            "quantize_only": attack("QuantizeOnly", q=20),
-            "fgsm": attack("FastGradientSign", eps=4),
-            "pgd": attack("ProjectedGradientDescent", eps=4, steps=4, restarts=1),
-            "square": attack("SquareAttack", eps=4, steps=10),
-            "vafa": attack("VolumetricFrequencyAttack", q_max=20, steps=2),
+            "gn": {},
+            "quantize_only": {},
+            "fgsm": {},
+            "pgd": {"steps": 4, "restarts": 1},
+            "square": {"steps": 10},
+            "vafa": {"steps": 2},
         },
         "sweeps": {},
         "worst_cases": {},
@@ -50,14 +49,10 @@ def test_checklist_catches_masked_gradients_and_lets_a_plain_model_pass(cache, m
         "visibility_metrics": {"psnr": {"_target_": "monai.metrics.PSNRMetric", "max_val": 1.0}},
         "output_dir": str(tmp_path / "out"),
     }
-    bundle = {"workflow_type": "infer", "bundle_root": str(BUNDLES / "vafa_attack"), **settings}
-    plain = workflow("vafa_attack", "benchmark.json", **bundle).parser.get_parsed_content("unetr#network")
-    masked = {
-        "unetrpp#network": HardQuantized(plain),
-        "unetrpp#evaluation#output_dir": "$@output_dir + '/masked'",
-        "evaluations": {"unetr": "@unetr#evaluation", "masked": "@unetrpp#evaluation"},
-    }
-    made = workflow("vafa_attack", "benchmark.json", **bundle, **masked)
+    plain = open_target("unetr_inference")
+    masked = dataclasses.replace(plain, network=HardQuantized(plain.network))
+    targets = {"targets": {"unetr": plain, "masked": masked}}
+    made = workflow("vafa_attack", "benchmark.json", workflow_type="infer", **settings, **targets)
     made.initialize()
     made.run()
     made.finalize()
