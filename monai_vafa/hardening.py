@@ -203,19 +203,16 @@ def with_handlers(
     engine: Any, *, train_handlers: Sequence[Any] = (), val_handlers: Sequence[Any] = (), max_epochs: int | None = None
 ) -> Any:
     """
-    Attach handlers to an engine of a training, after the bundle's own.
+    Attach handlers to an engine of a training, after the bundle's own, and return it.
 
-    It is what ``train#trainer`` and ``validate#evaluator`` of a config are made with, so that MONAI finds its
-    properties, and ``--tracking`` can add handlers.
+    Configs make ``train#trainer`` and ``validate#evaluator`` with it, where MONAI looks for its properties, and where
+    ``--tracking`` adds handlers.
 
     Args:
         engine: trainer or evaluator of a :class:`Training`.
         train_handlers: MONAI handlers, attached in this order.
         val_handlers: likewise, of an evaluator.
         max_epochs: number of epochs; ``None`` for the engine's own.
-
-    Returns:
-        the engine.
     """
     engine.state.max_epochs = max_epochs or engine.state.max_epochs
     for handler in (*train_handlers, *val_handlers):

@@ -57,9 +57,8 @@ class VAFTHandler:
     adversarial training: the trainer's own pass takes ``X'``, and there is no other.
 
     Under ``DistributedDataParallel`` the adversarial batch goes through the inner network: the wrapper would overwrite
-    the buffers that the clean pass still needs. Gradients of both passes are reduced all the same. Attach the handler
-    on every rank: multi-GPU configs of the zoo drop some of ``train#handlers`` on ranks above 0, so attach it in
-    ``initialize`` there, as in ``"$@vaft.attach(@train#trainer)"``. Attaching it twice has no effect.
+    the buffers that the clean pass still needs. Gradients of both passes are reduced all the same. About ranks above
+    0, see :class:`AttackHandler`. Attaching the handler twice has no effect.
 
     Args:
         attack: makes ``X'``, untargeted; ``None`` for VAFA with its defaults (``upstream``). Its ``intensity_range``
@@ -180,7 +179,6 @@ class VAFTHandler:
     def _check_trained(self, engine: Engine) -> None:
         if self._attacked is not None:
             raise RuntimeError(
-                "no adversarial loss could be added, since the trainer's iteration_update fired no "
-                "IterationEvents.LOSS_COMPLETED: call engine._iteration in it, or fire the event before its backward "
-                "pass."
+                "no adversarial loss could be added: the trainer's iteration_update must fire "
+                "IterationEvents.LOSS_COMPLETED before its backward pass."
             )
