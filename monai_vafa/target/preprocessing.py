@@ -18,6 +18,7 @@ __all__ = ["Preprocessing"]
 
 # NIfTI headers hold affines in float32.
 _SAME_PLACE = 1e-3
+_AFTER_LOADING = tuple(f"monai.transforms.{name}." for name in ("croppad", "intensity", "spatial"))
 
 
 class Preprocessing(Transform):
@@ -62,9 +63,11 @@ class Preprocessing(Transform):
         loaders = [part for part in parts if isinstance(part, LoadImaged)]
         loaded = list(dict.fromkeys(str(key) for part in loaders for key in part.keys if key != label_key))
         self.file_keys = [image_key] if image_key in loaded or not loaded else loaded
-        self.knows_labels = any(
-            label_key in getattr(part, "keys", ()) and (not isinstance(part, LoadImaged) or _adds_channels(part))
-            for part in parts
+        of_label = [part for part in parts if label_key in getattr(part, "keys", ())]
+        # Transforms of an overlay may name labels that the config itself does not load.
+        self.loads_labels = bool(of_label) and not type(of_label[0]).__module__.startswith(_AFTER_LOADING)
+        self.knows_labels = self.loads_labels and any(
+            not isinstance(part, LoadImaged) or part._loader.ensure_channel_first for part in of_label
         )
 
     @property
@@ -85,6 +88,8 @@ class Preprocessing(Transform):
                     f"{', '.join(self.file_keys)}."
                 )
             data.update(zip(self.file_keys, files, strict=True))
+        if not self.loads_labels:
+            data.pop(self.label_key, None)
         result = self.transform(data)
         if self.knows_labels and self.label_key in result:
             label = result[self.label_key]
@@ -107,10 +112,6 @@ class Preprocessing(Transform):
                 "channel for each class."
             )
         return cast(torch.Tensor, AsDiscrete(to_onehot=count)(label))
-
-
-def _adds_channels(loader: LoadImaged) -> bool:
-    return loader._loader.ensure_channel_first
 
 
 def _on_grid_of(image: MetaTensor, label: MetaTensor) -> torch.Tensor:

@@ -83,8 +83,8 @@ def find_bundle(
         except Exception as error:
             raise ValueError(
                 f"bundle {name!r} is neither a folder here nor a bundle of this package ({', '.join(_shipped())}), and "
-                f"{_failure(error)}. Check the name, version={version!r} and source={source!r}; where there is no "
-                "network, give the folder of a bundle that was downloaded elsewhere."
+                f"{_failure(error)}. Check name, version and source; where there is no network, give the folder of a "
+                "bundle that was downloaded elsewhere."
             ) from error
     return _checked(folder)
 

@@ -78,6 +78,19 @@ def test_labels_that_a_config_loads_and_leaves_are_made_ready(tmp_path):
     assert torch.equal(open_target(bundle.folder).preprocessing(item)["label"], expected)
 
 
+def test_labels_that_an_overlay_crops_and_nobody_loads_follow_the_image(tmp_path):
+    bundle = zoo.softmax(tmp_path)
+    item = with_labels(bundle)[0]
+    whole = open_target(bundle.folder).preprocess(item)
+    crop = {"_target_": "CropForegroundd", "keys": ["image", "label"], "source_key": "image"}
+    overlay = {"+preprocessing#transforms": [{**crop, "allow_missing_keys": True}]}
+    (tmp_path / "overlay.json").write_text(json.dumps(overlay))
+    made = open_target(bundle.folder, config_file=["inference.json", str(tmp_path / "overlay.json")]).preprocess(item)
+    assert made["label"].shape == made["image"].shape
+    assert made["image"].numel() < whole["image"].numel()
+    assert (made["label"] > 0).sum() == (whole["label"] > 0).sum()
+
+
 def test_images_may_have_another_key(tmp_path):
     bundle = zoo.slices(tmp_path)
     config = bundle.folder / "configs" / "inference.json"
