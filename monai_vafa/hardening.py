@@ -22,7 +22,7 @@ from monai_vafa.evaluation.rows import AttackRows
 from monai_vafa.handlers.batch import inner_network
 from monai_vafa.target import BundleTarget, find_bundle, open_target
 from monai_vafa.target.config import Parts, config_files
-from monai_vafa.target.facts import value_range
+from monai_vafa.target.preprocessing import value_range
 
 __all__ = ["Replaced", "Training", "open_training", "with_handlers"]
 
@@ -81,7 +81,7 @@ class Training:
         """
         engine = self.evaluator if validation else self.trainer
         transforms = getattr(getattr(engine.data_loader, "dataset", None), "transform", None)
-        intensity_range = None if transforms is None else value_range(transforms, ["image"])
+        intensity_range = None if transforms is None else value_range(transforms, [self.target.image_key])
         common = {"activation": self.target.activation, "seed": seed}
         rows = AttackRows({name: dict(parameters or {})}, common=common)
         return rows.build(replace(self.target, intensity_range=intensity_range))[name]
