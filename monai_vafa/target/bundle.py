@@ -23,7 +23,7 @@ from monai_vafa.outputs import as_logits, check_activation
 
 from .cases import cases_of_config, cases_of_folder
 from .config import Parts, config_files, find_checkpoint, open_parts
-from .facts import file_units, find_activation, flat, output_classes, value_range
+from .facts import find_activation, flat, output_classes
 from .preprocessing import Preprocessing
 from .source import announce, file_sha256, find_bundle, fingerprint, read_metadata
 from .target import Target
@@ -83,10 +83,10 @@ def open_target(
     """
     folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
     metadata = read_metadata(folder)
+    announce(folder)
     classes_of_metadata = output_classes(metadata, folder.name)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     files = config_files(folder, workflow=workflow, config_file=config_file)
-    announce(folder)
     read = partial(
         _read,
         folder,
@@ -269,10 +269,10 @@ def _read(
     class_names = [str(name) for name in parts.optional("class_names") or class_names]
     transforms, loss = parts.require("preprocessing"), parts.optional("loss")
     postprocessing = parts.optional("postprocessing")
+    image_key, label_key = _keys(parts, transforms)
     activation = activation or find_activation(
         postprocessing=postprocessing, loss=loss, metadata=metadata, class_names=class_names
     )
-    image_key, label_key = _keys(parts, flat(transforms))
     preprocessing = Preprocessing(
         Compose(transforms) if isinstance(transforms, Sequence) else transforms,
         image_key=image_key,
@@ -317,7 +317,6 @@ def _build(
     if slice_axis is not None:
         network = SliceNetwork(network, slice_axis)
     roi_size = inferer_window(inferer)
-    image_keys = [preprocessing.image_key, *preprocessing.file_keys]
     _warn_of_own_engine(parts)
     return BundleTarget(
         name=parts.name,
@@ -335,8 +334,8 @@ def _build(
         class_names=found.class_names,
         activation=found.activation,
         loss=found.loss,
-        intensity_range=value_range(preprocessing.transform, image_keys),
-        to_file_units=file_units(preprocessing.transform, image_keys),
+        intensity_range=preprocessing.intensity_range,
+        to_file_units=preprocessing.to_file_units,
         image_key=preprocessing.image_key,
         label_key=preprocessing.label_key,
         checkpoint=found.checkpoint,
@@ -346,12 +345,13 @@ def _build(
     )
 
 
-def _keys(parts: Parts, transforms: Sequence[Callable]) -> tuple[str, str]:
+def _keys(parts: Parts, preprocessing: Callable | Sequence[Callable]) -> tuple[str, str]:
     """Keys of image and label: those that the config names, else those of MONAI's engines."""
     named = [parts.build(id_, id_) if id_ in parts.parser else None for id_ in ("image_key", "label_key")]
     label_key = named[1] if isinstance(named[1], str) else "label"
     if isinstance(named[0], str):
         return named[0], label_key
+    transforms = flat(preprocessing)
     loaded = {str(key) for each in transforms if isinstance(each, LoadImaged) for key in each.keys} - {label_key}
     renamed = len(loaded) == 1 and not any("image" in getattr(each, "keys", ()) for each in transforms)
     return loaded.pop() if renamed else "image", label_key

@@ -1,31 +1,19 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a bundle tells about its network: the meaning of output channels, the range and the units of intensities."""
+"""What a bundle tells about the output of its network: the classes, and whether they exclude each other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
-from monai.transforms import (
-    Activationsd,
-    AsDiscreted,
-    Compose,
-    Identity,
-    Lambdad,
-    ScaleIntensityd,
-    ScaleIntensityRange,
-    ScaleIntensityRanged,
-    ScaleIntensityRangePercentilesd,
-)
+from monai.transforms import Activationsd, AsDiscreted, Compose
 
-__all__ = ["file_units", "find_activation", "flat", "output_classes", "value_range"]
+__all__ = ["find_activation", "flat", "output_classes"]
 
 # Formats in metadata.json, beside "segmentation", of outputs that have the shape of the input.
 _POSSIBLY_DENSE = (None, "labels", "logits", "probability", "probabilities")
-# Loading, resampling, cropping and reorienting keep intensities within their range and in their units.
-_HARMLESS = tuple(f"monai.transforms.{name}.dictionary" for name in ("io", "spatial", "croppad", "utility"))
 
 
 def flat(transform: Callable | Sequence[Callable] | None) -> list[Callable]:
@@ -84,37 +72,6 @@ def find_activation(
     return "softmax" if exclusive else "sigmoid"
 
 
-def value_range(transforms: Callable | Sequence[Callable], keys: Sequence[str]) -> tuple[float, float] | None:
-    """Lowest and highest intensity that preprocessed images can have, if the last intensity transform tells."""
-    changing = _changing(transforms, keys)
-    if not changing:
-        return None
-    scaler: Any = getattr(changing[-1], "scaler", None)
-    if isinstance(changing[-1], ScaleIntensityd):
-        bounds = (scaler.minv, scaler.maxv)
-    elif isinstance(changing[-1], (ScaleIntensityRanged, ScaleIntensityRangePercentilesd)) and scaler.clip:
-        bounds = (scaler.b_min, scaler.b_max)
-    else:
-        return None
-    return None if None in bounds else (float(bounds[0]), float(bounds[1]))
-
-
-def file_units(
-    transforms: Callable | Sequence[Callable], keys: Sequence[str]
-) -> Callable[[torch.Tensor], torch.Tensor] | None:
-    """Conversion of preprocessed images back to intensities of the file; ``None`` if unknown or different for each."""
-    changing = _changing(transforms, keys)
-    back: Callable = Identity()
-    if changing:
-        if len(changing) > 1 or not isinstance(changing[0], ScaleIntensityRanged):
-            return None
-        scaler = changing[0].scaler
-        if scaler.b_min is None or scaler.b_max is None:
-            return None
-        back = ScaleIntensityRange(a_min=scaler.b_min, a_max=scaler.b_max, b_min=scaler.a_min, b_max=scaler.a_max)
-    return cast(Callable[[torch.Tensor], torch.Tensor], back)
-
-
 def _activation_of_postprocessing(transforms: Sequence[Callable]) -> str | None:
     for transform in transforms:
         if not isinstance(transform, (Activationsd, AsDiscreted)) or "pred" not in transform.keys:
@@ -141,13 +98,3 @@ def _activation_of_loss(loss: Any) -> str | None:
             return activation
     # Compound losses of MONAI keep the flag in their Dice loss, deep supervision keeps it in the inner loss.
     return _activation_of_loss(getattr(loss, "dice", None)) or _activation_of_loss(getattr(loss, "loss", None))
-
-
-def _changing(transforms: Callable | Sequence[Callable], keys: Sequence[str]) -> list[Callable]:
-    """Transforms that change, or may change, the intensities of the image."""
-    return [
-        transform
-        for transform in flat(transforms)
-        if not set(getattr(transform, "keys", keys)).isdisjoint(keys)
-        and (type(transform).__module__ not in _HARMLESS or isinstance(transform, Lambdad))
-    ]

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The preprocessing of a bundle, extended by labels on the grid of the network."""
+"""The preprocessing of a bundle: what it does to intensities, and labels on the grid of the network."""
 
 from __future__ import annotations
 
@@ -9,15 +9,30 @@ from typing import Any, cast
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import AsDiscrete, LoadImage, LoadImaged, RandomizableTrait, ResampleToMatch, Transform
+from monai.transforms import (
+    AsDiscrete,
+    Identity,
+    Lambdad,
+    LoadImage,
+    LoadImaged,
+    RandomizableTrait,
+    ResampleToMatch,
+    ScaleIntensityd,
+    ScaleIntensityRange,
+    ScaleIntensityRanged,
+    ScaleIntensityRangePercentilesd,
+    Transform,
+)
 from monai.utils import ensure_tuple
 
 from .facts import flat
 
-__all__ = ["Preprocessing"]
+__all__ = ["Preprocessing", "file_units", "value_range"]
 
 # NIfTI headers hold affines in float32.
 _SAME_PLACE = 1e-3
+# Loading, resampling, cropping and reorienting keep intensities within their range and in their units.
+_HARMLESS = tuple(f"monai.transforms.{name}.dictionary" for name in ("io", "spatial", "croppad", "utility"))
 _AFTER_LOADING = tuple(f"monai.transforms.{name}." for name in ("croppad", "intensity", "spatial"))
 
 
@@ -63,6 +78,8 @@ class Preprocessing(Transform):
         loaders = [part for part in parts if isinstance(part, LoadImaged)]
         loaded = list(dict.fromkeys(str(key) for part in loaders for key in part.keys if key != label_key))
         self.file_keys = [image_key] if image_key in loaded or not loaded else loaded
+        self.intensity_range = value_range(parts, [image_key, *self.file_keys])
+        self.to_file_units = file_units(parts, [image_key, *self.file_keys])
         of_label = [part for part in parts if label_key in getattr(part, "keys", ())]
         # Transforms of an overlay may name labels that the config itself does not load.
         self.loads_labels = bool(of_label) and not type(of_label[0]).__module__.startswith(_AFTER_LOADING)
@@ -119,3 +136,44 @@ def _on_grid_of(image: MetaTensor, label: MetaTensor) -> torch.Tensor:
     if image.shape[1:] == label.shape[1:] and same_place:
         return label
     return ResampleToMatch(mode="nearest", padding_mode="zeros")(label, img_dst=image)
+
+
+def value_range(transforms: Callable | Sequence[Callable], keys: Sequence[str]) -> tuple[float, float] | None:
+    """Lowest and highest intensity that preprocessed images can have, if the last intensity transform tells."""
+    changing = _changing(transforms, keys)
+    if not changing:
+        return None
+    scaler: Any = getattr(changing[-1], "scaler", None)
+    if isinstance(changing[-1], ScaleIntensityd):
+        bounds = (scaler.minv, scaler.maxv)
+    elif isinstance(changing[-1], (ScaleIntensityRanged, ScaleIntensityRangePercentilesd)) and scaler.clip:
+        bounds = (scaler.b_min, scaler.b_max)
+    else:
+        return None
+    return None if None in bounds else (float(bounds[0]), float(bounds[1]))
+
+
+def file_units(
+    transforms: Callable | Sequence[Callable], keys: Sequence[str]
+) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    """Conversion of preprocessed images back to intensities of the file; ``None`` if unknown or different for each."""
+    changing = _changing(transforms, keys)
+    back: Callable = Identity()
+    if changing:
+        if len(changing) > 1 or not isinstance(changing[0], ScaleIntensityRanged):
+            return None
+        scaler = changing[0].scaler
+        if scaler.b_min is None or scaler.b_max is None:
+            return None
+        back = ScaleIntensityRange(a_min=scaler.b_min, a_max=scaler.b_max, b_min=scaler.a_min, b_max=scaler.a_max)
+    return cast(Callable[[torch.Tensor], torch.Tensor], back)
+
+
+def _changing(transforms: Callable | Sequence[Callable], keys: Sequence[str]) -> list[Callable]:
+    """Transforms that change, or may change, the intensities of the image."""
+    return [
+        transform
+        for transform in flat(transforms)
+        if not set(getattr(transform, "keys", keys)).isdisjoint(keys)
+        and (type(transform).__module__ not in _HARMLESS or isinstance(transform, Lambdad))
+    ]

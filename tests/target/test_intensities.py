@@ -14,7 +14,7 @@ from monai.transforms import (
     SpatialPadd,
 )
 
-from monai_vafa.target.facts import file_units, value_range
+from monai_vafa.target.preprocessing import file_units, value_range
 
 
 def ct(clip=True, b_min=0, b_max=1):
