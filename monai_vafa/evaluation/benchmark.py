@@ -148,12 +148,7 @@ class Benchmark:
         write_json(self._file, {**self._facts, "status": "failed" if self.failed else "complete"})
 
     def raise_if_failed(self) -> None:
-        """
-        Make the process fail once everything that could be done has been written.
-
-        Raises:
-            RuntimeError: If models, cases or transfers failed; names them.
-        """
+        """Make the process fail once everything that could be done has been written."""
         if self.failed:
             errors = "; ".join(f"{name}: {error}" for name, error in self.failed.items())
             raise RuntimeError(f"{len(self.failed)} parts of the benchmark failed: {errors}")

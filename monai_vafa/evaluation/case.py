@@ -190,18 +190,7 @@ def attack_case(
 
 
 def as_case(target: Target, loaded: Mapping[str, Any], *, align: bool = False) -> Case:
-    """
-    The volumes of a case, checked.
-
-    Args:
-        target: whose case it is.
-        loaded: preprocessed image and label, channel-first MetaTensors.
-        align: bring a label on another grid to the image's, by nearest neighbour.
-
-    Raises:
-        ValueError: If the label does not fit the image or, for sigmoid, does not consist of 0 and 1 in a channel per
-            class, or the image holds NaN or infinite voxels.
-    """
+    """The volumes of a case, checked."""
     image, label = loaded[target.image_key], loaded.get(target.label_key)
     check_image_values(image)
     batch = convert_to_tensor(image, track_meta=False)[None].to(target.device)
@@ -219,33 +208,12 @@ def as_case(target: Target, loaded: Mapping[str, Any], *, align: bool = False) -
 
 
 def predict(target: Target, image: torch.Tensor) -> torch.Tensor:
-    """
-    What the network says of a volume.
-
-    Args:
-        target: the network and how it is asked.
-        image: ``(1, C, *spatial)``.
-
-    Returns:
-        softmax: class map ``(1, 1, *spatial)``; sigmoid: 0 and 1, ``(1, classes, *spatial)``.
-    """
+    """What the network says of a volume."""
     return predicted_labels(target.logits(image), target.activation)
 
 
 def case_names(items: Sequence[Mapping[str, Any]], image_key: str) -> dict[str, str]:
-    """
-    Names of cases: their file names without ending; where two are the same, with the name of the folder before.
-
-    Args:
-        items: as :meth:`Target.cases` gives them.
-        image_key: key of the image, one path or several.
-
-    Returns:
-        name -> (first) image file, in the order of ``items``.
-
-    Raises:
-        ValueError: If there are no cases, or two have the same file and folder name.
-    """
+    """Names of cases: their file names without ending; where two are the same, with the name of the folder before."""
     if not items:
         raise ValueError("cases is empty: name at least one.")
     paths = [os.fspath(ensure_tuple(item[image_key])[0]) for item in items]

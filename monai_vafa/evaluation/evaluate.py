@@ -83,18 +83,7 @@ def make_settings(
 def check_attacks(
     attacks: Mapping[str, Attack], target: Target, aim: Callable[[torch.Tensor], torch.Tensor] | None
 ) -> None:
-    """
-    Refuse attacks that cannot be run.
-
-    Args:
-        attacks: name -> attack.
-        target: what they attack.
-        aim: what targeted attacks aim at.
-
-    Raises:
-        ValueError: If there is none, a name is unusable as part of a file name, a targeted attack has no aim, or a
-            window does not suit an attack.
-    """
+    """Refuse attacks that cannot be run."""
     if not attacks:
         raise ValueError("attacks is empty: name at least one.")
     roi_size = target.windows.roi_size

@@ -129,12 +129,7 @@ class AttackEvaluator(Evaluator):
             handler.attach(self)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as in MONAI's evaluators
-        """
-        Attack all cases that are not finished yet, and write the summary.
-
-        Args:
-            global_epoch: epoch of a training that this is the validation of.
-        """
+        """Attack all cases that are not finished yet, and write the summary."""
         self.failed.clear()
         self._write_summary("running")
         self.data_loader = self._missing_rows()
@@ -145,12 +140,7 @@ class AttackEvaluator(Evaluator):
         self._write_summary("failed" if self.failed else "complete")
 
     def raise_if_failed(self) -> None:
-        """
-        Make the process fail once everything that could be done has been written.
-
-        Raises:
-            RuntimeError: If cases failed; names them.
-        """
+        """Make the process fail once everything that could be done has been written."""
         if self.failed:
             errors = "; ".join(f"{case}: {error}" for case, error in self.failed.items())
             raise RuntimeError(f"{len(self.failed)} of {len(self.cases)} cases failed: {errors}")

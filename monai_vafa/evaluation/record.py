@@ -25,15 +25,7 @@ __all__ = ["attack_facts", "root_cause", "run_parameters", "versions"]
 def run_parameters(
     target: Target, attacks: Mapping[str, Attack], settings: Settings, cases: Mapping[str, str]
 ) -> dict[str, Any]:
-    """
-    All that the results of a run depend on, as plain data.
-
-    Args:
-        target: what is attacked.
-        attacks: name -> attack.
-        settings: how it is measured.
-        cases: name -> image file.
-    """
+    """All that the results of a run depend on, as plain data."""
     metrics = settings.segmentation_metrics.items()
     return {
         "attacks": {name: constructor_parameters(attack) for name, attack in attacks.items()},
@@ -47,13 +39,7 @@ def run_parameters(
 
 
 def attack_facts(attacks: Mapping[str, Attack], rows: Mapping[str, Row]) -> dict[str, AttackFacts]:
-    """
-    What each row is, for those who read the results.
-
-    Args:
-        attacks: name -> attack.
-        rows: name -> of which attack it is a variation.
-    """
+    """What each row is, for those who read the results."""
     facts: dict[str, AttackFacts] = {}
     for name, attack in attacks.items():
         parameters = constructor_parameters(attack)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any, TypeAlias
 
+from monai.utils import ensure_tuple
+
 from monai_vafa.attacks import Attack, RescaleOnly, SliceFrequencyAttack, VolumetricFrequencyAttack
 from monai_vafa.attacks.roster import RosterEntry, entry_of
 from monai_vafa.results.schema import Row
@@ -19,6 +21,7 @@ __all__ = ["AttackRows", "AttackSpec", "Sweeps", "join_sweeps", "roster_sweeps"]
 
 AttackSpec: TypeAlias = Attack | Mapping[str, Any]
 Sweeps: TypeAlias = Mapping[str, Mapping[str, Sequence[float]]]
+_Base: TypeAlias = Attack | tuple[RosterEntry, dict[str, Any]]
 
 
 class AttackRows:
@@ -49,8 +52,7 @@ class AttackRows:
         sweeps: Sweeps | None = None,
         common: Mapping[str, Any] | None = None,
     ) -> None:
-        given = attacks if isinstance(attacks, Mapping) else {name: {} for name in attacks}
-        self._attacks = {name: _base(name, spec) for name, spec in given.items()}
+        self._attacks = _bases(attacks)
         self._common = dict(common or {})
         self.rows = {name: Row(name) for name in self._attacks}
         for name, parameters in (sweeps or {}).items():
@@ -123,13 +125,19 @@ class AttackRows:
         return cls(**parameters)
 
 
-def _base(name: str, spec: AttackSpec) -> Attack | tuple[RosterEntry, dict[str, Any]]:
-    if isinstance(spec, Attack):
-        return spec
-    if not isinstance(spec, Mapping):
-        raise TypeError(f"attacks[{name!r}] must be parameters or an attack, not {type(spec).__name__}.")
-    changes = dict(spec)
-    return entry_of(changes.pop("attack", name)), changes
+def _bases(attacks: Mapping[str, AttackSpec] | Sequence[str]) -> dict[str, _Base]:
+    """What each name stands for: an attack, or an entry of the roster and how it is changed."""
+    specs = attacks if isinstance(attacks, Mapping) else {name: {} for name in ensure_tuple(attacks)}
+    bases: dict[str, _Base] = {}
+    for name, spec in specs.items():
+        if isinstance(spec, Attack):
+            bases[name] = spec
+        elif isinstance(spec, Mapping):
+            changes = dict(spec)
+            bases[name] = entry_of(changes.pop("attack", name)), changes
+        else:
+            raise TypeError(f"attacks[{name!r}] must be parameters or an attack, not {type(spec).__name__}.")
+    return bases
 
 
 def _form_for(attack: type[Attack], target: Target) -> type[Attack]:
@@ -140,31 +148,13 @@ def _form_for(attack: type[Attack], target: Target) -> type[Attack]:
 
 
 def roster_sweeps(attacks: Mapping[str, AttackSpec] | Sequence[str]) -> dict[str, dict[str, list[float]]]:
-    """
-    The budgets that the roster sweeps attacks over.
-
-    Args:
-        attacks: see :class:`AttackRows`.
-
-    Returns:
-        attack -> its budget -> values; attacks without any are left out.
-    """
-    given = attacks if isinstance(attacks, Mapping) else {name: {} for name in attacks}
-    bases = {name: _base(name, spec) for name, spec in given.items()}
-    entries = {name: base[0] for name, base in bases.items() if not isinstance(base, Attack)}
+    """The budgets that the roster sweeps attacks over."""
+    entries = {name: base[0] for name, base in _bases(attacks).items() if not isinstance(base, Attack)}
     return {name: {entry.budget: list(entry.sweep)} for name, entry in entries.items() if entry.budget and entry.sweep}
 
 
 def join_sweeps(*sweeps: Sweeps) -> dict[str, dict[str, list[float]]]:
-    """
-    One set of sweeps from several.
-
-    Args:
-        sweeps: attack -> parameter -> values.
-
-    Returns:
-        all of them, attacks, parameters and values in the order in which they first came.
-    """
+    """One set of sweeps from several."""
     joined: dict[str, dict[str, list[float]]] = {}
     for part in sweeps:
         for attack, parameters in part.items():

@@ -25,12 +25,7 @@ __all__ = [
 
 
 def default_segmentation_metrics(class_names: Sequence[str]) -> dict[str, CumulativeIterationMetric]:
-    """
-    DSC, HD95 and NSD (surface Dice at a tolerance of one voxel), a value for each class.
-
-    Args:
-        class_names: names of the classes.
-    """
+    """DSC, HD95 and NSD (surface Dice at a tolerance of one voxel), a value for each class."""
     return {
         "dsc": DiceMetric(include_background=True, reduction="none"),
         "hd95": HausdorffDistanceMetric(include_background=True, percentile=95, reduction="none"),
@@ -60,18 +55,7 @@ def default_visibility_metrics(
 def segmentation_scores(
     metrics: Mapping[str, CumulativeIterationMetric], prediction: torch.Tensor, label: torch.Tensor
 ) -> dict[str, list[float]]:
-    """
-    Value of each metric for each class; NaN where it is undefined (class absent from the label, or not predicted
-    where the metric is a distance).
-
-    Args:
-        metrics: name -> metric of one-hot ``(y_pred, y)`` that gives a value per class.
-        prediction: one-hot ``(1, classes, *spatial)``.
-        label: same shape.
-
-    Raises:
-        ValueError: If a metric does not give a value per class.
-    """
+    """Value of each metric of one-hot volumes for each class; NaN where the class is absent or the value undefined."""
     # MONAI's metrics do not agree on a class that is predicted but absent: some give 0, some NaN.
     present = label.flatten(2).any(2).flatten().tolist()
     scores = {}
@@ -87,17 +71,7 @@ def segmentation_scores(
 
 
 def one_hot_labels(label: torch.Tensor, num_classes: int, activation: str) -> torch.Tensor:
-    """
-    Labels as MONAI's metrics take them, ``(1, num_classes, *spatial)`` of 0 and 1.
-
-    Args:
-        label: softmax: class map ``(1, 1, *spatial)``; sigmoid: 0 and 1, ``(1, num_classes, *spatial)``.
-        num_classes: number of classes, for softmax with background.
-        activation: ``"softmax"`` or ``"sigmoid"``.
-
-    Raises:
-        ValueError: If ``label`` holds a class that the network does not know, or has the wrong channels.
-    """
+    """Labels as MONAI's metrics take them, ``(1, num_classes, *spatial)`` of 0 and 1."""
     if activation == "sigmoid":
         check_class_channels(label, num_classes)
         return label.float()
@@ -111,18 +85,7 @@ def one_hot_labels(label: torch.Tensor, num_classes: int, activation: str) -> to
 
 
 def class_means(per_class: Mapping[str, Sequence[float]], activation: str = "softmax") -> dict[str, float]:
-    """
-    Mean of each metric over the classes for which it is defined, with background (as in the paper) and without.
-
-    Sigmoid outputs have no background channel: all classes are foreground, and both means are over all of them.
-
-    Args:
-        per_class: metric -> value per class, for softmax background first.
-        activation: ``"softmax"`` or ``"sigmoid"``.
-
-    Returns:
-        ``METRIC`` and ``METRIC_foreground``; NaN where no class has a value.
-    """
+    """Mean of each metric over the classes for which it is defined, with background (as in the paper) and without."""
     first = 1 if activation == "softmax" else 0
     means = {}
     for name, values in per_class.items():
@@ -137,15 +100,7 @@ def visibility_scores(
     clean: torch.Tensor,
     intensity_range: Sequence[float] | None,
 ) -> dict[str, float | None]:
-    """
-    Value of each image metric, with the L-inf and RMSE distances in intensity levels (0-255 scale).
-
-    Args:
-        metrics: name -> metric of ``(y_pred, y)`` in [0, 1]; ``None`` in place of one that cannot be measured.
-        adversarial: ``(1, C, *spatial)``.
-        clean: same shape.
-        intensity_range: values that become 0 and 1; ``None`` for the clean image's own range.
-    """
+    """Value of each image metric on [0, 1], with L-inf and RMSE in intensity levels (0-255 scale)."""
     low, high = intensity_range or (float(clean.min()), float(clean.max()))
     width = (high - low) or 1.0
     y_pred, y = (adversarial - low) / width, (clean - low) / width

@@ -107,18 +107,7 @@ class Transfer:
 def score_volume(
     evaluator: AttackEvaluator, case: str, volume: str | os.PathLike, *, reference: str | os.PathLike
 ) -> dict[str, float]:
-    """
-    Let a network predict another image in place of a case's own, and compare with the case's label.
-
-    Args:
-        evaluator: has the case and the network.
-        case: name of the case.
-        volume: NIfTI file in the units of the case's own image, on any grid.
-        reference: what stands in for the label of a case without one.
-
-    Returns:
-        mean of each segmentation metric over the classes, see :func:`~monai_vafa.evaluation.scoring.class_means`.
-    """
+    """Let a network predict another image in place of a case's own, and compare with the case's label."""
     target = evaluator.target
     item = evaluator.items[list(evaluator.cases).index(case)]
     with oriented_like(volume, evaluator.cases[case]) as path:
@@ -138,13 +127,8 @@ def oriented_like(image: str | os.PathLike, like: str | os.PathLike) -> Iterator
     """
     Give a file whose axes run like those of another one, as preprocessing without an orientation step expects.
 
-    Args:
-        image: NIfTI file.
-        like: NIfTI file.
-
-    Yields:
-        ``image`` itself, or a temporary copy with its axes flipped and swapped; no voxel is interpolated. A 2-D image
-        of several channels comes as a file for each: NIfTI has no other place for them that is not taken for depth.
+    That is ``image`` itself or a temporary copy with axes flipped and swapped; no voxel is interpolated. A 2-D image of
+    several channels comes as a file for each: NIfTI has no other place for them that is not taken for depth.
     """
     volume: Any = nib.load(image)
     other: Any = nib.load(like)

@@ -30,13 +30,7 @@ _PARTIAL = ".partial"
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """
-    Write a file beside its place, then move it there.
-
-    Args:
-        path: where it belongs; folders are made.
-        write: writes all of it to the path it is given.
-    """
+    """Write a file beside its place, then move it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}{_PARTIAL}")
     write(partial)
@@ -44,61 +38,29 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """
-    Remove what a killed run left of files it had not finished.
-
-    Args:
-        folder: searched with all its subfolders; need not exist.
-    """
+    """Remove what a killed run left of files it had not finished."""
     if folder.is_dir():
         for stale in folder.rglob(f".*{_PARTIAL}"):
             stale.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """
-    Write a text file.
-
-    Args:
-        path: where it belongs.
-        text: all of it.
-    """
+    """Write a text file."""
     write_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:
-    """
-    Write a JSON file.
-
-    Args:
-        path: where it belongs.
-        content: plain data.
-    """
+    """Write a JSON file."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """
-    Read a JSON file.
-
-    Args:
-        path: file to read.
-
-    Returns:
-        its content; empty if there is no such file.
-    """
+    """Content of a JSON file; empty if there is no such file."""
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """
-    Write a CSV file.
-
-    Args:
-        path: where it belongs.
-        columns: its columns; what a row has besides is left out.
-        rows: column -> value, see :func:`cell_text`.
-    """
+    """Write a CSV file; what a row has beside ``columns`` is left out."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -107,15 +69,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """
-    Read a CSV file.
-
-    Args:
-        path: file to read.
-
-    Returns:
-        its rows; none if there is no such file.
-    """
+    """Rows of a CSV file; none if there is no such file."""
     if not path.is_file():
         return []
     with open(path, newline="") as file:
@@ -149,12 +103,7 @@ class CsvTable:
         self.rows = [] if path is None else read_rows(path)
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """
-        Add rows; one with the same keys gives way.
-
-        Args:
-            rows: column -> value; what is ``None``, NaN or infinite becomes an empty cell.
-        """
+        """Add rows; one with the same keys gives way."""
         new = [{column: cell_text(value) for column, value in row.items()} for row in rows]
         replaced = {self.key(row) for row in new}
         self.rows = [row for row in self.rows if self.key(row) not in replaced] + new
@@ -164,12 +113,7 @@ class CsvTable:
         return tuple(row[column] for column in self.keys)
 
     def write(self, order: Mapping[str, Iterable[str]] | None = None) -> None:
-        """
-        Write the file.
-
-        Args:
-            order: column -> its values in the order wanted, the first column counting most; other values come last.
-        """
+        """Write the file, rows sorted by ``order``: column -> values, the first column counting most."""
         ranks = {column: {v: i for i, v in enumerate(values)} for column, values in (order or {}).items()}
         self.rows.sort(key=lambda row: [rank.get(row[column], len(rank)) for column, rank in ranks.items()])
         columns = list(dict.fromkeys([*self.keys, *(column for row in self.rows for column in row)]))

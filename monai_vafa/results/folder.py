@@ -62,14 +62,13 @@ class ResultFolder:
 
     def write_volume(self, kind: str, case: str, name: str, voxels: np.ndarray, affine: np.ndarray) -> None:
         """
-        Write a NIfTI file.
+        Write a NIfTI file; several channels ``(C, *spatial)`` go to the fourth axis, in 2-D behind a depth of 1.
 
         Args:
             kind: ``"adversarial"`` or ``"predictions"``.
             case: name of the case.
             name: name of the attack.
-            voxels: channel-first ``(C, H, W, D)`` or ``(C, H, W)``; several channels go to the last axis, the fourth,
-                in 2-D behind a depth of 1.
+            voxels: channel-first.
             affine: 4 x 4, voxel to world (RAS).
         """
         if len(voxels) == 1:
@@ -82,25 +81,13 @@ class ResultFolder:
         write_file(self.volume(kind, case, name), lambda partial: partial.write_bytes(content))
 
     def add(self, case_row: Mapping[str, Any], metric_rows: Sequence[Mapping[str, Any]]) -> None:
-        """
-        Record one attack on one case; its volumes must have been written before.
-
-        Args:
-            case_row: row of ``cases.csv``.
-            metric_rows: rows of ``metrics.csv``.
-        """
+        """Record one attack on one case; its volumes must have been written before."""
         self._metrics.add(metric_rows)
         self._cases.add([case_row])
         self.flush()
 
     def flush(self, cases: Sequence[str] = (), attacks: Sequence[str] = ()) -> None:
-        """
-        Write both tables.
-
-        Args:
-            cases: names of the cases in the order wanted.
-            attacks: names of the attacks in the order wanted.
-        """
+        """Write both tables."""
         for table in (self._metrics, self._cases):
             table.write({"case": cases, "attack": attacks})
 
@@ -116,17 +103,7 @@ class ResultFolder:
 def mean_rows(
     cases: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], attacks: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """
-    Mean of every column over the cases, for each attack.
-
-    Args:
-        cases: rows of ``cases.csv``.
-        metrics: rows of ``metrics.csv``.
-        attacks: names of the attacks in the order wanted; those without rows are left out.
-
-    Returns:
-        ``{attack: {column: mean, ..., "classes": {class: {column: mean}}}}``; ``None`` where no case has a value.
-    """
+    """Mean of each column over the cases, for each attack that has rows: those of summary.json's "means"."""
     result: dict[str, Any] = {}
     for attack in attacks:
         rows = [row for row in cases if row["attack"] == attack]
@@ -150,12 +127,7 @@ def _means(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, 
 
 def join_parameters(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
-    Parameters of the results of two runs, between which attacks and cases may come and go but nothing may change.
-
-    Args:
-        earlier: parameters as read from a file; ``None`` for the first run.
-        now: parameters of this run; under ``"attacks"`` those of each attack, under ``"cases"`` the image file of each
-            case.
+    Parameters of two runs, between which attacks and cases may come and go but nothing may change.
 
     Returns:
         this run's parameters followed by the earlier attacks and cases, and what differs, see :func:`differences`.
@@ -172,14 +144,7 @@ def join_parameters(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """
-    Where two pieces of plain data differ, as lines ``name: old, now new``.
-
-    Args:
-        old: data of an earlier run.
-        new: data of this one.
-        path: name of the part that is compared.
-    """
+    """Where two pieces of plain data differ, as lines ``name: old, now new``."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         return [
             line
@@ -193,17 +158,7 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
 
 
 def refuse_changes(place: str, changed: Sequence[str], way_out: str) -> None:
-    """
-    Refuse to mix results.
-
-    Args:
-        place: where the earlier results are.
-        changed: what differs between these and this run's, see :func:`differences`.
-        way_out: what the user can do.
-
-    Raises:
-        ValueError: If something differs; names the first five.
-    """
+    """Refuse to mix results that differ as :func:`differences` says; names the first five and a way out."""
     if changed:
         some = "; ".join(changed[:5]) + ("; ..." if len(changed) > 5 else "")
         raise ValueError(f"{place} holds results of other parameters: {some}. {way_out}")

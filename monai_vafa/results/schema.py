@@ -158,12 +158,5 @@ class BenchmarkFile(TypedDict):
 
 
 def volume_name(kind: str, case: str, row: str) -> str:
-    """
-    Path of a volume within the folder of a run.
-
-    Args:
-        kind: ``"adversarial"`` or ``"predictions"``.
-        case: name of the case.
-        row: name of the attack, :data:`CLEAN`, or :data:`LABEL` for the reference.
-    """
+    """Path of a volume within the folder of a run."""
     return f"{kind}/{case}_{row}.nii.gz"

@@ -152,7 +152,7 @@ def tiny(dataset, made_up_data, folder):
             # Random weights, as the network's config makes them.
             network = open_target(
                 f"{model}_inference",
-                config_file=["train.json", f"{dataset}.json"],
+                config_file=["inference.json", f"{dataset}.json"],
                 overrides={**overrides, "dataset_dir": settings["dataset_dir"]},
                 checkpoint=False,
             ).network
@@ -215,8 +215,7 @@ def test_overlays_see_what_the_models_own_bundles_see(overlay):
         )
         assert target.window == tuple(window[:: -1 if model == "unetrpp" else 1])
         case = target.cases()[0]
-        seen = target.preprocess(case)["image"], own.preprocess({"image": case["image"]})["image"]
-        logits = [opened.logits(image.as_tensor()[None]) for opened, image in zip((target, own), seen, strict=True)]
+        logits = [opened.logits(opened.preprocess(case)["image"].as_tensor()[None]) for opened in (target, own)]
         if model == "unetrpp":
             logits[1] = logits[1].permute(0, 1, 4, 3, 2)
         torch.testing.assert_close(*logits, rtol=1e-4, atol=1e-4)

@@ -20,7 +20,6 @@ CONFIGS = [
     ("unetrpp_inference", "train.json", "train"),
     ("unetrpp_inference", "inference.json", "infer"),
     ("vafa_attack", "attack.json", "infer"),
-    ("vafa_attack", "benchmark.json", "infer"),
     ("vaft_training", "train.json", "train"),
 ]
 NAMES = sorted({name for name, _, _ in CONFIGS})

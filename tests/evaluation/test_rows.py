@@ -39,6 +39,7 @@ def test_rows_may_have_names_of_their_own_or_be_built_already(target):
     assert type(made["strong"]) is ProjectedGradientDescent
     assert made["strong"].eps == 8
     assert made["mine"] is own
+    assert AttackRows("pgd").attacks == ["pgd"]  # as `--attacks pgd` comes from the command line
 
 
 def test_common_parameters_are_for_attacks_that_do_not_set_them(target):
