@@ -29,9 +29,9 @@ def content(folder):
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def plain_monai(bundle, files, *arguments, launcher=()):
+def plain_monai(bundle, files, *arguments):
     """As somebody does who stands in the folder of the bundle, as its README says."""
-    command = [sys.executable, *launcher, "-m", "monai.bundle", "run", "--config_file", str([*map(str, files)])]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str([*map(str, files)])]
     done = subprocess.run(
         [*command, "--dataset_dir", str(bundle.data), *arguments],
         cwd=bundle.folder,
@@ -42,15 +42,6 @@ def plain_monai(bundle, files, *arguments, launcher=()):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
-OVERRIDES = {"softmax": (), "sigmoid": ("activation", "sigmoid")}
-
-
-def settings(attack, name):
-    words = OVERRIDES[name]
-    return (f"--{attack}#{words[0]}", words[1]) if words else ()
 
 
 @pytest.mark.parametrize("make", [zoo.softmax, zoo.sigmoid], ids=lambda make: make.__name__)
@@ -58,14 +49,15 @@ def test_own_evaluation_under_attack(make, tmp_path):
     bundle = make(tmp_path / "zoo")
     before = content(bundle.folder)
     files = ["configs/train.json", "configs/evaluate.json", ATTACK]
-    words = [*settings("vafa_attack", make.__name__), "--vafa_attack#steps", "2", "--output_dir", str(tmp_path / "out")]
-    plain_monai(bundle, files, *words)
+    options = {"activation": make.__name__, "block_size": "8", "steps": "2"}
+    words = [word for name, value in options.items() for word in (f"--vafa_attack#{name}", value)]
+    plain_monai(bundle, files, *words, "--output_dir", str(tmp_path / "out"))
     assert content(bundle.folder) == before
     target = open_target(bundle.folder, workflow="evaluate", overrides=bundle.overrides)
     saved = sorted((tmp_path / "out").glob("*_trans.nii.gz"))
-    assert len(saved) == len(target.items) == 2
-    for item, path in zip(target.items, saved, strict=True):
-        data = target.preprocessing(item)
+    assert len(saved) == len(target.cases()) == 2
+    for item, path in zip(target.cases(), saved, strict=True):
+        data = target.preprocess(item)
         with torch.no_grad():
             pred = as_logits(target.inferer(data["image"][None], target.network))[0]
         clean = np.asarray(target.postprocessing({**data, "pred": pred})["pred"])
