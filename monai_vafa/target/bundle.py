@@ -239,7 +239,7 @@ class _Reading:
     checkpoint: Path | None
     key: str | None
     loss: Any
-    postprocessing: Any
+    postprocessing: Compose | None
     activation: str
     preprocessing: Preprocessing
 
@@ -273,6 +273,7 @@ def _read(
     activation = activation or find_activation(
         postprocessing=postprocessing, loss=loss, metadata=metadata, class_names=class_names
     )
+    postprocessing = _without_savers(postprocessing)
     preprocessing = Preprocessing(
         Compose(transforms) if isinstance(transforms, Sequence) else transforms,
         image_key=image_key,
@@ -310,9 +311,9 @@ def _build(
             f"bundle {parts.name}: id {parts.find('network')!r} is not a network but {type(network).__name__}; "
             "name the right one with ids={'network': '...'}."
         )
+    inferer = parts.optional("inferer") or SimpleInferer()
     if found.checkpoint is not None:
         load_checkpoint(network, found.checkpoint, key=found.key)
-    inferer = parts.optional("inferer") or SimpleInferer()
     slice_axis = inferer.spatial_dim if isinstance(inferer, SliceInferer) else None
     if slice_axis is not None:
         network = SliceNetwork(network, slice_axis)
@@ -325,7 +326,7 @@ def _build(
         network=network.to(device).eval(),
         device=device,
         preprocessing=preprocessing,
-        postprocessing=_without_savers(found.postprocessing),
+        postprocessing=found.postprocessing,
         inferer=inferer,
         roi_size=roi_size,
         sw_batch_size=getattr(inferer, "sw_batch_size", 1),
