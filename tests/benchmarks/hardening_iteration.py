@@ -11,6 +11,8 @@ import logging
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import fire
 import torch
@@ -21,29 +23,27 @@ from monai_vafa.hardening import open_training
 
 logger = logging.getLogger(__name__)
 
-ATTACKS = {
-    "plain": None,
-    "quick": {"steps": 5, "step_size": 3, "amp": "bfloat16"},
-    "full": {"steps": 20},
-}
+SETTINGS = {"plain": None, "quick": {"steps": 5, "step_size": 3, "amp": "bfloat16"}, "full": {"steps": 20}}
 
 
-def trainer(parameters: dict | None) -> SupervisedTrainer:
+def trainer(folder: str, setting: Mapping[str, Any] | None) -> SupervisedTrainer:
     """The demo's training on one batch of noise, since time does not depend on what is in the image."""
-    with tempfile.TemporaryDirectory() as folder:
-        training = open_training(ckpt_dir=folder, output_dir=folder)
-    sides = training.target.window
+    training = open_training("unetr_inference", ckpt_dir=folder, output_dir=folder)
+    bundle, sides = training.trainer, training.target.windows.roi_size
+    classes = len(training.target.class_names)
     made = SupervisedTrainer(
-        device=training.trainer.state.device,
+        device=bundle.state.device,
         max_epochs=1,
-        train_data_loader=[{"image": torch.rand(1, 1, *sides), "label": torch.randint(0, 4, (1, 1, *sides)).float()}],
-        network=training.trainer.network,
-        optimizer=training.trainer.optimizer,
-        loss_function=training.trainer.loss_function,
+        train_data_loader=[
+            {"image": torch.rand(1, 1, *sides), "label": torch.randint(0, classes, (1, 1, *sides)).float()}
+        ],
+        network=bundle.network,
+        optimizer=bundle.optimizer,
+        loss_function=bundle.loss_function,
     )
     made.logger.setLevel(logging.WARNING)
-    if parameters is not None:
-        VAFTHandler(attack=training.attack("vafa", parameters)).attach(made)
+    if setting is not None:
+        VAFTHandler(attack=training.attack("vafa", setting)).attach(made)
     return made
 
 
@@ -55,7 +55,8 @@ def main(rounds: int = 5) -> None:
         rounds: rounds of one iteration each; the ratios are taken within each round.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    trainers = {name: trainer(parameters) for name, parameters in ATTACKS.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = {name: trainer(folder, setting) for name, setting in SETTINGS.items()}
 
     def seconds(made: SupervisedTrainer) -> float:
         start = time.perf_counter()

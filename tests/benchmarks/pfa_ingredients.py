@@ -2,67 +2,47 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each part of PerceptualFrequencyAttack gives, on one demo subject and the demo's UNETR.
 
-Runs ``benchmark.json`` with other attacks; a few minutes on 2 CPU cores. The table of docs/attack.md.
+A few minutes on 2 CPU cores. The table of docs/attack.md.
 
 python tests/benchmarks/pfa_ingredients.py
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import logging
 
 import fire
-from monai.bundle import ConfigWorkflow
 
-CONFIG = Path(__file__).parents[2] / "bundles" / "vafa_attack" / "configs" / "benchmark.json"
-DICE_CE = {
-    **{"_target_": "DiceCELoss", "to_onehot_y": True, "softmax": True, "squared_pred": True},
-    **{"smooth_nr": 0.0, "smooth_dr": 1e-6},
-}
+from monai_vafa.evaluation import evaluate
+from monai_vafa.losses import DiceCrossEntropyLoss
+from monai_vafa.target import open_target
 
+logger = logging.getLogger(__name__)
 
-def attack(name: str, **parameters: Any) -> dict[str, Any]:
-    """Factory of an attack, as in the config."""
-    return {"_target_": f"monai_vafa.attacks.{name}", "_mode_": "callable", "steps": 10, **parameters}
-
-
-def pfa(**parameters: Any) -> dict[str, Any]:
-    """The attack with some of its parts left out."""
-    return attack("PerceptualFrequencyAttack", **{"rmse": 4, **parameters})
-
-
+PLAIN = {"attack": "pfa", "contrast_masking": 0, "band_weights": None, "loss": DiceCrossEntropyLoss()}
 ATTACKS = {
-    "bim": attack("BasicIterative", eps=4),
-    "rmse_ball": pfa(contrast_masking=0, band_weights=None, loss=DICE_CE),
-    "local_contrast": pfa(band_weights=None, loss=DICE_CE),
-    "cospgd_loss": pfa(band_weights=None),
-    "pfa": pfa(),
-    "pfa_rmse6": pfa(rmse=6),
+    "bim": {"eps": 4},
+    "rmse_ball": PLAIN,
+    "local_contrast": {"attack": "pfa", "band_weights": None, "loss": DiceCrossEntropyLoss()},
+    "cospgd_loss": {"attack": "pfa", "band_weights": None},
+    "pfa": {"rmse": 4},
+    "pfa_rmse6": {"attack": "pfa", "rmse": 6},
 }
 
 
-def main(output_dir: str = "output/pfa_ingredients") -> None:
+def main(steps: int = 10) -> None:
     """
     Measure.
 
     Args:
-        output_dir: result folder.
+        steps: steps of every attack.
     """
-    workflow = ConfigWorkflow(
-        str(CONFIG),
-        workflow_type="infer",
-        attacks=ATTACKS,
-        sweeps={},
-        worst_cases={},
-        transfer=False,
-        evaluations={"unetr": "@unetr#evaluation"},
-        datalist="$monai.data.load_decathlon_datalist(@datalist_file, True, @datalist_section)[:1]",
-        output_dir=output_dir,
-    )
-    workflow.initialize()
-    workflow.run()
-    workflow.finalize()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    target = open_target("unetr_inference")
+    attacks = {name: {**parameters, "steps": steps} for name, parameters in ATTACKS.items()}
+    for result in evaluate(target, attacks, target.cases()[:1], keep_volumes=False):
+        visibility = ", ".join(f"{name} {value:.4f}" for name, value in result.visibility.items() if value is not None)
+        logger.info("%s: DSC %.4f, %s", result.attack, result.scores["dsc"], visibility)
 
 
 if __name__ == "__main__":
