@@ -95,3 +95,13 @@ def test_python_imports_what_exists(name):
                 module = __import__(node.module, fromlist=["_"])
                 missing = [alias.name for alias in node.names if not hasattr(module, alias.name)]
                 assert not missing or name == "docs/architecture.md", f"{name}: {node.module} has no {missing}"
+
+
+def test_readme_has_two_commands_that_do_everything():
+    """Each sets up its environment itself; CI runs the second word for word."""
+    complete = [line for line in text("README.md").splitlines() if line.startswith("python3 -m venv")]
+    demo, tests = complete
+    assert demo.endswith("monai.bundle run --config_file bundles/vafa_attack/configs/attack.json")
+    assert tests.endswith(" && .venv/bin/python -m pytest")
+    for line in complete:
+        assert line.startswith("python3 -m venv .venv && .venv/bin/pip install -q -e ")
