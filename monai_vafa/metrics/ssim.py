@@ -26,4 +26,4 @@ class FittingSSIMMetric(SSIMMetric):
         fitting = copy.copy(self)
         sides = y.shape[2:]
         fitting.kernel_size = [min(k, s - 1 + s % 2) for k, s in zip(self.kernel_size, sides, strict=True)]
-        return SSIMMetric._compute_metric(fitting, y_pred, y)
+        return super(FittingSSIMMetric, fitting)._compute_metric(y_pred, y)

@@ -47,15 +47,7 @@ class DictionaryTransform(MapTransform):
     label_key: Hashable | None
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
-        """
-        Transform the images of a dictionary.
-
-        Args:
-            data: dictionary of channel-first images and, under ``label_key``, a label.
-
-        Raises:
-            KeyError: If an image or the label is missing and ``allow_missing_keys`` is off.
-        """
+        """Transform the images of a dictionary; a KeyError names what is missing if ``allow_missing_keys`` is off."""
         d = dict(data)
         more: dict[str, Any] = {}
         if self.label_key is not None:
@@ -91,15 +83,7 @@ class RandomDictionaryTransform(DictionaryTransform, Randomizable):
 
 
 def dictionary_version(array: type[Transform]) -> Any:
-    """
-    The dictionary version of an array transform: ``keys`` first, ``allow_missing_keys`` after all positional arguments.
-
-    Args:
-        array: if its ``__call__`` takes a ``label``, there is a ``label_key`` before ``roi_size``.
-
-    Returns:
-        a class ``NAMEd``, to be found in this package under its name, as pickle needs.
-    """
+    """The class ``NAMEd`` of an array transform; if that takes a ``label``, with a ``label_key``."""
     parameters = list(signature(array).parameters.values())
     takes_label = "label" in signature(array.__call__).parameters
     if takes_label:
@@ -127,13 +111,7 @@ def dictionary_version(array: type[Transform]) -> Any:
 
 @cache
 def attack_transforms(name: str, attack: type[Attack]) -> tuple[Any, Any]:
-    """
-    The array transform of an attack, and its dictionary version; both take all parameters of the attack as their own.
-
-    Args:
-        name: name of the array transform.
-        attack: class of the attack.
-    """
+    """The array transform of an attack, under this name, and its dictionary version; both take its parameters."""
     own = dict(signature(AttackTransform).parameters)
     del own["attack"]
     if attack.control:
@@ -159,6 +137,7 @@ def _argument(name: str, annotation: str, default: Any = Parameter.empty) -> Par
 
 
 def _named(made: Any, name: str, doc: str, explicit: Signature) -> Any:
+    """The class as it looks from outside; pickle finds it under its name in this package."""
     made.__name__ = made.__qualname__ = name
     made.__module__, made.__doc__, made.__signature__ = __package__, doc, explicit
     return made
