@@ -16,7 +16,7 @@ from monai.utils import BundlePropertyConfig
 
 from .scripts import BundleModules
 
-__all__ = ["PARTS", "Parts", "config_files", "find_checkpoint", "open_parts", "open_workflow"]
+__all__ = ["PARTS", "Parts", "config_files", "find_checkpoint", "open_parts"]
 
 # The configs of each workflow of the zoo; an evaluation is laid over the training.
 _WORKFLOWS = {"inference": ("inference",), "evaluate": ("train", "evaluate"), "train": ("train",)}
@@ -75,26 +75,6 @@ def config_files(
         f"bundle {str(folder)!r} has no config {wanted}; its configs are {', '.join(sorted(there))}. Name the right "
         "ones with config_file."
     )
-
-
-def open_workflow(
-    folder: Path, files: Sequence[Path], *, device: torch.device, overrides: Mapping[str, Any]
-) -> ConfigWorkflow:
-    """Read configs, but build and run nothing; ``device`` replaces every CUDA device that they name."""
-    names = [str(path) for path in files]
-    content = ConfigParser.load_config_files(names)
-    workflow = ConfigWorkflow(
-        config_file=names,
-        meta_file=str(folder / "configs" / "metadata.json"),
-        logging_file=False,
-        # Initialising would load weights, and make the data sets for that.
-        init_id="_not_run_",
-        workflow_type="train" if content.keys() & {"train", "validate", "trainer"} else "infer",
-        **{"bundle_root": str(folder), "device": f"$torch.device('{device}')", **overrides},
-    )
-    workflow.parser.set(_on_device(workflow.parser.get(), str(device)))
-    workflow.initialize()
-    return workflow
 
 
 class Parts:
@@ -172,10 +152,22 @@ def open_parts(
     overrides: Mapping[str, Any],
     ids: Mapping[str, str] | None = None,
 ) -> Parts:
-    """Read configs, with the bundle's own modules isolated."""
+    """Read configs, but build and run nothing; ``device`` replaces every CUDA device that they name."""
+    names = [str(path) for path in files]
+    content = ConfigParser.load_config_files(names)
     modules = BundleModules(folder)
     with modules:
-        workflow = open_workflow(folder, files, device=device, overrides=overrides)
+        workflow = ConfigWorkflow(
+            config_file=names,
+            meta_file=str(folder / "configs" / "metadata.json"),
+            logging_file=False,
+            # Initialising would load weights, and make the data sets for that.
+            init_id="_not_run_",
+            workflow_type="train" if content.keys() & {"train", "validate", "trainer"} else "infer",
+            **{"bundle_root": str(folder), "device": f"$torch.device('{device}')", **overrides},
+        )
+        workflow.parser.set(_on_device(workflow.parser.get(), str(device)))
+        workflow.initialize()
     return Parts(workflow, modules, ids=ids)
 
 
