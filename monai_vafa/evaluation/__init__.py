@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from .benchmark import Benchmark
-from .case import AttackScores, Settings, attack_case
+from .case import AttackScores, Settings, Volumes, attack_case
 from .evaluate import evaluate
 from .evaluator import AttackEvaluator
 from .rows import AttackRows, join_sweeps, roster_sweeps
@@ -17,6 +17,7 @@ __all__ = [
     "AttackScores",
     "Benchmark",
     "Settings",
+    "Volumes",
     "attack_case",
     "default_segmentation_metrics",
     "default_visibility_metrics",

@@ -61,7 +61,8 @@ def test_without_lpips_trunk_the_run_goes_on_and_says_once_how_to_get_it(attacke
 def test_saved_volume_fools_the_bundles_own_inference_as_much(attacked, bundle_run, cache, tmp_path):
     out, _ = attacked
     images = f"$sorted(glob.glob('{out}/adversarial/*.nii.gz'))"
-    bundle_run(INFERENCE, "--images", images, "--output_dir", str(tmp_path / "again"))
+    root = str(BUNDLES / "unetr_inference")
+    bundle_run(INFERENCE, "--images", images, "--output_dir", str(tmp_path / "again"), "--bundle_root", root)
     label = np.asarray(nib.load(cache / "demo_cohort_v1" / "labelsTr" / "demo_1000.nii.gz").dataobj)
     for attack, row in rows(out / "cases.csv").items():
         prediction = np.asarray(nib.load(tmp_path / "again" / f"demo_1000_{attack}_pred.nii.gz").dataobj)
@@ -82,9 +83,9 @@ def test_second_run_skips_and_other_parameters_are_refused(attacked, bundle_run)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--q_max", "3"), "q_min=5.0 and q_max=3"),
+        (("--q_max", "3"), "q_min=5 and q_max=3"),
         (("--block_size", "[96,96,96]"), "block_size=(96, 96, 96) is larger than the window (80, 96, 80)"),
-        (("--dataset_dir", "no_such_folder"), "no_such_folder"),
+        (("--dataset_dir", "no_such_folder", "--cases", "$@target.cases(@dataset_dir)"), "no_such_folder"),
         (("--cases", "[]"), "cases is empty"),
         (("--bundle", "no/such_bundle"), "no/such_bundle"),
         (("--overrides", "{'network_def#feature_size': 16}"), "does not fit UNETR"),
