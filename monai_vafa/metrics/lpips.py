@@ -8,7 +8,6 @@ import logging
 import warnings
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import lpips
 import torch
@@ -104,14 +103,22 @@ class LPIPSMetric(RegressionMetric):
         return torch.cat(distances).view(y_pred.shape[0], -1).mean(dim=1, keepdim=True).to(y_pred.device)
 
 
-def lpips_if_available(**kwargs: Any) -> LPIPSMetric | None:
-    """:class:`LPIPSMetric`, or ``None`` and a warning that says how to get its trunk if there is none.
+def lpips_if_available(
+    *,
+    trunk: str | PathLike[str] | None = None,
+    device: torch.device | str | None = None,
+    skip_small: bool = False,
+) -> LPIPSMetric | None:
+    """
+    :class:`LPIPSMetric`, or ``None`` and a warning that says how to get its trunk if there is none.
 
     Args:
-        kwargs: see :class:`LPIPSMetric`.
+        trunk: see :class:`LPIPSMetric`.
+        device: see :class:`LPIPSMetric`.
+        skip_small: see :class:`LPIPSMetric`.
     """
     try:
-        return LPIPSMetric(**kwargs)
+        return LPIPSMetric(trunk=trunk, device=device, skip_small=skip_small)
     except TrunkUnavailable as error:
         logger.warning("LPIPS will not be measured: %s", error)
         return None
