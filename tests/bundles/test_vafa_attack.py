@@ -156,9 +156,7 @@ def workflow_in(folder, cache, monkeypatch, **overrides):
 def test_handlers_and_key_metric_are_those_of_monai(cache, monkeypatch, tmp_path):
     handlers = [{"_target_": "StatsHandler", "iteration_log": False}]
     metric = {"_target_": "MeanDice", "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}
-    made = workflow_in(
-        tmp_path, cache, monkeypatch, handlers=handlers, **{"evaluator#key_val_metric": {"dice": metric}}
-    )
+    made = workflow_in(tmp_path, cache, monkeypatch, handlers=handlers, key_metric={"dice": metric})
     made.initialize()
     assert made.check_properties() == []
     made.run()
