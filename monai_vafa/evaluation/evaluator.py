@@ -149,7 +149,7 @@ class AttackEvaluator(Evaluator):
         """Compute what is not in the result folder yet; what happens here is the work of the run."""
         for case, item in zip(self.cases, self.items, strict=True):
             paths = [p for key in (self.target.image_key, self.target.label_key) for p in ensure_tuple(item.get(key))]
-            if lost := [str(path) for path in paths if path is not None and not Path(path).is_file()]:
+            if lost := [str(path) for path in paths if path is not None and not Path(path).exists()]:
                 self._fail(case, f"FileNotFoundError: {', '.join(lost)} does not exist")
         for number, (case, item) in enumerate(zip(self.cases, self.items, strict=True), 1):
             if case in self.failed:
