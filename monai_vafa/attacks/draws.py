@@ -1,0 +1,57 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Random numbers that belong to a volume: not to the call, the batch, the order, the memory layout or the device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import torch
+
+__all__ = ["Draws", "Key"]
+
+Key = Sequence[int | str]
+"""What tells a volume from others, such as the name of a case and the position of a window."""
+
+
+class Draws:
+    """Random numbers for each volume of a batch; nothing is computed until the first is drawn."""
+
+    def __init__(self, seed: int, volumes: torch.Tensor, keys: Sequence[Key] | None = None) -> None:
+        if keys is not None and len(keys) != len(volumes):
+            raise ValueError(f"keys has {len(keys)} entries for {len(volumes)} volumes; give one for each.")
+        self._seed = seed
+        self._volumes = volumes
+        self._keys = keys
+
+    @cached_property
+    def generators(self) -> list[torch.Generator]:
+        """One per volume, on the CPU: the same numbers on every device."""
+        keys = volume_keys(self._volumes) if self._keys is None else self._keys
+        return [_generator(self._seed, key) for key in keys]
+
+    def stack(self, draw: Callable[[torch.Generator], torch.Tensor]) -> torch.Tensor:
+        """``draw`` for each volume, like the volumes in dtype and device, batch first."""
+        return torch.stack([draw(generator) for generator in self.generators]).to(self._volumes)
+
+    def uniform(self) -> torch.Tensor:
+        """Uniform in [-1, 1), of the shape of the volumes."""
+        return self.stack(lambda generator: torch.rand(self._volumes.shape[1:], generator=generator)) * 2 - 1
+
+    def normal(self) -> torch.Tensor:
+        """Of a standard normal distribution, of the shape of the volumes."""
+        return self.stack(lambda generator: torch.randn(self._volumes.shape[1:], generator=generator))
+
+
+def volume_keys(volumes: torch.Tensor) -> list[Key]:
+    """Keys made of the values of each volume, for callers that know no better name."""
+    arrays = volumes.detach().cpu().contiguous().numpy()
+    return [(hashlib.blake2b(array.tobytes(), digest_size=16).hexdigest(),) for array in arrays]
+
+
+def _generator(seed: int, key: Key) -> torch.Generator:
+    name = repr((int(seed), *map(str, key)))
+    number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest(), "big")
+    return torch.Generator().manual_seed(number)
