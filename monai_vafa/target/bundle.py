@@ -155,6 +155,13 @@ class BundleTarget(Target):
         """The configs, read but not run."""
         return self.parts.workflow
 
+    @property
+    def channels(self) -> int | None:
+        """Number of channels of the image as the metadata tell it, ``None`` where they don't."""
+        inputs = read_metadata(self.folder)["network_data_format"].get("inputs") or {}
+        channels = (inputs.get("image") or {}).get("num_channels")
+        return channels if isinstance(channels, int) else None
+
     @cached_property
     def parameters(self) -> dict[str, Any]:
         """See :attr:`Target.parameters`. No folder is part of it, so that results and data can be moved."""
@@ -226,7 +233,14 @@ class BundleTarget(Target):
             parts = open_parts(self.folder, self.files, device=device, overrides=overrides, ids=self.parts.ids)
             return cases_of_config(parts, **keys, file_keys=self.preprocessing.file_keys)
 
-        return cases_of_folder(dataset_dir, section=section, **keys, name=self.name, config_cases=config_cases)
+        return cases_of_folder(
+            dataset_dir,
+            section=section,
+            channels=self.channels,
+            **keys,
+            name=self.name,
+            config_cases=config_cases,
+        )
 
 
 @dataclass(frozen=True)

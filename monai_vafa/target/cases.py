@@ -12,7 +12,7 @@ from typing import Any
 
 from monai.utils import ensure_tuple
 
-from monai_vafa.data import folder_cases
+from monai_vafa.data.folder import find_cases, warn_of_gaps
 
 from .config import Parts
 
@@ -49,6 +49,8 @@ def cases_of_config(parts: Parts, *, image_key: str, label_key: str, file_keys: 
         items = [
             item if label is None else {**item, label_key: label} for item, label in zip(items, found, strict=True)
         ]
+        if without := found.count(None):
+            logger.warning("no labels found for %d of %d images of the config of %s", without, len(items), parts.name)
     return items
 
 
@@ -56,6 +58,7 @@ def cases_of_folder(
     dataset_dir: str | os.PathLike,
     *,
     section: str | None,
+    channels: int | None,
     image_key: str,
     label_key: str,
     name: str,
@@ -66,7 +69,7 @@ def cases_of_folder(
     found: Items = []
     problem = ""
     try:
-        found = folder_cases(root, section=section)
+        found = find_cases(root, section=section, channels=channels)
     except ValueError as error:
         if section is not None:
             raise
@@ -78,9 +81,11 @@ def cases_of_folder(
             logger.debug("%s", error)
             own = []
         if own and all(_is_in(root, path) for item in own for path in _files(item, image_key)):
+            warn_of_gaps(root, own, label_key)
             return own
     if not found:
         raise ValueError(f"{problem} Nor does the config of {name} find its cases there.")
+    warn_of_gaps(root, found)
     keys = {"image": image_key, "label": label_key}
     return [{keys.get(key, key): value for key, value in item.items()} for item in found]
 
@@ -90,8 +95,9 @@ def _labels_in(dataset_dir: Any) -> dict[tuple[Path, ...], Any]:
     if not isinstance(dataset_dir, (str, os.PathLike)):
         return {}
     try:
-        cases = folder_cases(dataset_dir)
-    except (FileNotFoundError, ValueError):
+        cases = find_cases(dataset_dir)
+    except (FileNotFoundError, ValueError) as error:
+        logger.warning("labels are not looked for: %s", error)
         return {}
     return {_key(_files(case, "image")): case["label"] for case in cases if "label" in case}
 
@@ -105,4 +111,4 @@ def _files(item: Mapping[str, Any], image_key: str) -> list[str]:
 
 
 def _is_in(root: Path, path: str) -> bool:
-    return Path(path).is_file() and Path(path).resolve().is_relative_to(root)
+    return Path(path).exists() and Path(path).resolve().is_relative_to(root)

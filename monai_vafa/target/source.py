@@ -121,8 +121,8 @@ def read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def announce(folder: Path) -> None:
-    """Warn of code that is about to run, unless it is in the working directory or ships with this package."""
-    if not folder.is_relative_to(Path.cwd()) and not folder.is_relative_to(shipped_bundles()):
+    """Warn of code that is about to run, unless it ships with this package."""
+    if not folder.is_relative_to(shipped_bundles()):
         logger.warning(
             "opening the bundle in %s (version %s, sha256 %s over its configs and scripts): its configs are code that "
             "runs; open only what you trust.",

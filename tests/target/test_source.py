@@ -102,11 +102,15 @@ def test_code_from_elsewhere_is_announced_before_it_runs(tmp_path, caplog, monke
     [message] = [record.message for record in caplog.records if "its configs are code that runs" in record.message]
     assert str(folder) in message
     assert source.fingerprint(folder) in message
+    # Also from beside it: what counts is where the bundle comes from.
     caplog.clear()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="ran"):
         open_target(folder)
-    assert "its configs are code that runs" not in caplog.text
+    assert "its configs are code that runs" in caplog.text
+    caplog.clear()
+    source.announce(source.find_bundle("unetr_inference"))
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("file", ["configs/inference.json", "scripts/parts.py"])
