@@ -42,8 +42,8 @@ class Benchmark:
     A second run goes on where the first one ended. A model that fails is recorded and the others go on.
 
     Args:
-        targets: model name -> what is attacked.
-        attacks: what attacks, with its variations.
+        targets: model name -> model under attack.
+        attacks: attacks to run, with their variations, see :class:`AttackRows`.
         cases: model name -> image and label files; ``None`` for each target's own.
         output_dir: folder of the benchmark.
         transfer: whether to show the volumes of the attacks, without their variations, to the other models.
@@ -131,7 +131,7 @@ class Benchmark:
         )
 
     def run(self) -> None:
-        """Do what is not done yet, model by model, then the transfer."""
+        """Run all that is missing, model by model, then the transfer."""
         self.failed.clear()
         write_json(self._file, self._facts)
         for name, evaluator in self.evaluators.items():

@@ -34,16 +34,16 @@ def evaluate(
     keep_volumes: bool = True,
 ) -> Iterator[AttackScores]:
     """
-    Attack cases and score what the network then says. Nothing is written.
+    Attack cases and score the network's predictions. Nothing is written.
 
     Args:
-        target: what is attacked, see :func:`monai_vafa.target.open_target`.
-        attacks: what attacks, see :class:`AttackRows`: names of the roster, or name -> parameters or attack.
+        target: model under attack, see :func:`monai_vafa.target.open_target`.
+        attacks: attacks to run: names of the roster, or name -> parameters or attack; see :class:`AttackRows`.
         cases: image and label files; ``None`` for the target's own, see :meth:`Target.cases`.
         segmentation_metrics: see :class:`Settings`; ``None`` for DSC, HD95 and NSD.
         visibility_metrics: see :class:`Settings`; ``None`` for LPIPS, SSIM and PSNR.
         aim: label ``(C, *spatial)`` -> the one that targeted attacks aim at, such as ``EraseClass(1)``.
-        keep_volumes: whether the results hold the volumes too, which a list of many does not fit in memory with.
+        keep_volumes: whether each result holds its volumes; set it to False to collect the results of many cases.
 
     Yields:
         the scores of each row of each case, the clean image first.

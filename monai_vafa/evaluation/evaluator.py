@@ -40,7 +40,7 @@ _KINDS = ("adversarial", "predictions")
 
 class AttackEvaluator(Evaluator):
     """
-    Attacks cases, scores what the network then says, and writes a result folder.
+    Attacks cases, scores the network's predictions, and writes a result folder.
 
     It is an engine like MONAI's ``SupervisedEvaluator``: an iteration is one attack (or the clean image) on one case.
     Then ``state.batch`` and ``state.output`` are lists of one dictionary; the output holds ``"image"`` (attacked),
@@ -52,8 +52,8 @@ class AttackEvaluator(Evaluator):
     iterations are the rows that were missing. A case that fails is recorded and the others go on.
 
     Args:
-        target: what is attacked, see :func:`monai_vafa.target.open_target`.
-        attacks: what attacks, see :class:`AttackRows`; names become part of file names.
+        target: model under attack, see :func:`monai_vafa.target.open_target`.
+        attacks: attacks to run, see :class:`AttackRows`; their names become part of file names.
         cases: image and label files; ``None`` for the target's own.
         output_dir: result folder, see :class:`~monai_vafa.results.folder.ResultFolder`; ``None`` writes nothing.
         segmentation_metrics: see :class:`Settings`; ``None`` for DSC, HD95 and NSD.
@@ -146,7 +146,7 @@ class AttackEvaluator(Evaluator):
             raise RuntimeError(f"{len(self.failed)} of {len(self.cases)} cases failed: {errors}")
 
     def _missing_rows(self) -> Iterator[tuple[AttackScores, Volumes]]:
-        """Compute what is not in the result folder yet; what happens here is the work of the run."""
+        """Compute the rows that the result folder lacks: the work of the run happens here."""
         for case, item in zip(self.cases, self.items, strict=True):
             paths = [p for key in (self.target.image_key, self.target.label_key) for p in ensure_tuple(item.get(key))]
             if lost := [str(path) for path in paths if path is not None and not Path(path).exists()]:
@@ -225,8 +225,8 @@ class AttackEvaluator(Evaluator):
         unlabelled = sum(self.target.label_key not in item for item in self.items)
         if unlabelled:
             description += (
-                f" Without labels ({unlabelled} of {len(self.items)} cases): what the model says of the clean image "
-                "stands in for them, so the clean scores say nothing."
+                f" Without labels ({unlabelled} of {len(self.items)} cases): the model's prediction for the clean "
+                "image stands in for them, so the clean scores mean nothing."
             )
         return description.strip()
 

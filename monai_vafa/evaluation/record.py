@@ -66,7 +66,7 @@ def versions() -> dict[str, str]:
 
 
 def root_cause(error: BaseException) -> str:
-    """Type and message of the error behind an error: MONAI says which transform failed, and the reason only there."""
+    """Type and message of the innermost error: MONAI wraps the reason in an error that names the transform."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Show what was made against one model to the others."""
+"""Transfer: adversarial volumes of one model as the other models see them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Result files, read and written so that there is never half a one: a run may be killed at any moment."""
+"""Read and write result files. A file is never half written, even if the run is killed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what a killed run left of files it had not finished."""
+    """Remove unfinished files of a killed run."""
     if folder.is_dir():
         for stale in folder.rglob(f".*{_PARTIAL}"):
             stale.unlink()
@@ -60,7 +60,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV file; what a row has beside ``columns`` is left out."""
+    """Write a CSV file; other keys of the rows are left out."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -77,7 +77,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def cell_text(value: Any) -> str:
-    """A CSV cell; what is ``None``, NaN or infinite becomes an empty one."""
+    """Text of a CSV cell; empty for ``None``, NaN and infinite values."""
     if isinstance(value, float):
         return f"{value:.6g}" if math.isfinite(value) else ""
     return "" if value is None else str(value)
