@@ -7,20 +7,30 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from inspect import isroutine, signature
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
-from monai.utils import convert_to_dst_type, convert_to_tensor
+from monai.utils import convert_to_dst_type
 
 from monai_vafa.losses import DiceCrossEntropyLoss
 from monai_vafa.outputs import Activation, check_activation
 
-from .checks import check_choice, check_flag, check_image_values, check_label, value_range
+from .checks import (
+    check_choice,
+    check_fields,
+    check_image_values,
+    check_label,
+    check_levels,
+    check_range,
+    plain_tensor,
+    value_range,
+)
+from .draws import Draws, Key
+from .network import at_rest, check_network
 from .objective import LossFunction, Objective
 
 __all__ = ["Attack", "AttackResult", "constructor_parameters"]
@@ -36,12 +46,17 @@ class AttackResult:
         tables: quantisation tables ``(B, C, N, *block)`` after the last update; ``None`` for attacks without tables.
         losses: objective at every step, ``(steps, B)``, as ascended; ``None`` for attacks without steps.
         steps: steps used by each volume, ``(B,)``; ``None`` for attacks without steps.
+        nonfinite: share of the gradient's entries, over all steps, that were NaN or infinite and gave no direction,
+            ``(B,)``; ``None`` for attacks without gradients.
+        zero_gradient: share of the steps whose gradient was zero everywhere, ``(B,)``; likewise.
     """
 
     adversarial: torch.Tensor
     tables: torch.Tensor | None = None
     losses: torch.Tensor | None = None
     steps: torch.Tensor | None = None
+    nonfinite: torch.Tensor | None = None
+    zero_gradient: torch.Tensor | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -50,18 +65,22 @@ class Attack(ABC):
     Base of all attacks on segmentation networks: built without a network, called with one.
 
     ``adversarial = attack(network, image, label)``. During the call the network is in eval mode with constant
-    weights; afterwards its modes, ``requires_grad`` and gradients are what they were, also after an error. Nothing is
-    kept from one call to the next, and the global random state is left alone: same input, same seed, same answer.
+    weights; afterwards its modes, buffers, ``requires_grad`` and gradients are what they were, also after an error.
+    Nothing is kept from one call to the next, and the global random state is left alone: same input, same seed, same
+    answer. Attacks of several threads take turns.
 
     Attacks are dataclasses: a subclass adds parameters as fields, checks them in ``__post_init__``, and makes the
     adversarial image in :meth:`_generate`.
 
     Args:
         loss: ``loss(logits, label)`` of a batch of one volume, returning a scalar; larger means a worse segmentation.
-            ``None``: the attack's own.
+            Losses that want the class map without its channel, such as ``torch.nn.CrossEntropyLoss``, or one channel
+            per class get that. ``None``: the attack's own.
         activation: what the logits of the network mean. ``"softmax"``: each voxel has one class, that of the largest
             logit. ``"sigmoid"``: classes may overlap, and a voxel has all classes with a logit above 0; also for
             networks with a single output channel. The losses of this package follow it.
+        ignore_label: value of the label where there is none (void), in all channels: such voxels count neither for the
+            loss nor for success. A loss then gets the others in one row, ``(1, classes, N)``.
         targeted: descend towards ``label`` instead of ascending away from it.
         intensity_range: lowest and highest possible value of an image; ``None`` takes the own range of each volume.
         amp: ``"bfloat16"`` or ``"float16"`` runs the network under autocast; ``None`` in full precision.
@@ -69,7 +88,7 @@ class Attack(ABC):
         progress: show a progress bar over the steps.
 
     Raises:
-        TypeError: If a parameter is unknown or ``targeted`` is not a bool.
+        TypeError: If a parameter is unknown or of another type, such as a number that is a string.
         ValueError: If a parameter has an impossible value.
     """
 
@@ -80,6 +99,7 @@ class Attack(ABC):
 
     loss: LossFunction | None = None
     activation: Activation = "softmax"
+    ignore_label: int | None = None
     targeted: bool = False
     intensity_range: Sequence[float] | None = (0.0, 1.0)
     amp: Literal["bfloat16", "float16"] | None = None
@@ -87,13 +107,16 @@ class Attack(ABC):
     progress: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_activation(self.activation)
-        check_flag("targeted", self.targeted)
         check_choice("amp", self.amp, ("bfloat16", "float16", None))
+        check_levels(self)
         if self.intensity_range is not None:
-            if len(self.intensity_range) != 2 or not self.intensity_range[0] < self.intensity_range[1]:
-                raise ValueError(f"intensity_range={self.intensity_range} must be (lowest, highest) or None.")
-            self.intensity_range = tuple(float(value) for value in self.intensity_range)
+            self.intensity_range = check_range(self.intensity_range)
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed={self.seed} must be at least 0 and below 2**63.")
+        if self.loss is not None and not callable(self.loss):
+            raise TypeError(f"loss={self.loss!r} must be a function loss(logits, label) -> scalar, or None.")
         if self.loss is None:
             self.loss = self._default_loss()
 
@@ -132,7 +155,9 @@ class Attack(ABC):
         label: torch.Tensor | None = None,
         *,
         activation: str | None = None,
+        ignore_label: int | None = None,
         intensity_range: Sequence[float] | None = None,
+        keys: Sequence[Key] | None = None,
     ) -> AttackResult:
         """
         Attack a batch of volumes; each volume's attack is the one it would get alone.
@@ -142,59 +167,67 @@ class Attack(ABC):
                 :func:`monai_vafa.outputs.as_logits`).
             image: ``(B, C, *spatial)``, finite, within ``intensity_range``.
             label: what the image shows, or with ``targeted=True`` what the network is to predict. Softmax: class map
-                ``(B, 1, *spatial)`` of integers; sigmoid: 0 and 1, ``(B, classes, *spatial)``. ``None``: the network's
-                own prediction of the clean image.
+                ``(B, 1, *spatial)`` of integers, or one-hot; sigmoid: 0 and 1, ``(B, classes, *spatial)``. ``None``:
+                the network's own prediction of the clean image.
             activation: replaces the attack's own, for callers that know the network.
-            intensity_range: replaces the attack's own, for callers that know the range of a larger volume.
+            ignore_label: likewise, for callers that know the labels.
+            intensity_range: likewise, for callers that know the range of a larger volume.
+            keys: one per volume, such as case and window position: what is random in the attack follows from seed and
+                key. ``None``: from seed and the volume's own values.
 
         Raises:
-            TypeError: If ``network`` is not a module.
+            TypeError: If ``network`` is not a module, or image or label not a tensor.
             ValueError: If image, label or network do not fit together or hold impossible values; the message says
                 which.
         """
-        if not isinstance(network, torch.nn.Module):
-            raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}.")
+        check_network(network)
         if self.targeted and label is None:
             raise ValueError("a targeted attack needs label: the map that the network is to predict.")
-        plain: torch.Tensor = convert_to_tensor(image, track_meta=False)
-        self.check_image(plain.shape)
-        check_image_values(plain)
-        device = next((p.device for p in network.parameters()), plain.device)
-        plain = plain.detach().to(device, torch.float32)
-        low, width = value_range(plain, intensity_range or self.intensity_range)
-        label = None if label is None else check_label(label, plain).to(device)
-
-        cuda = [device] if device.type == "cuda" else []
-        # An evaluator calls this under no-grad, a trainer under autocast.
-        with (
-            torch.random.fork_rng(devices=cuda),
-            torch.enable_grad(),
-            torch.autocast(device.type, enabled=False),
-            _frozen(network),
-        ):
-            # torch.manual_seed would also seed the other GPUs, whose state is not restored.
-            torch.default_generator.manual_seed(self.seed)
-            if cuda:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(self.seed)
-            objective = Objective(
-                network,
-                cast(LossFunction, self.loss),
-                label,
-                plain,
-                low=low,
-                width=width,
-                targeted=self.targeted,
-                activation=self.activation if activation is None else check_activation(activation),
-                amp=None if self.amp is None else getattr(torch, self.amp),
-            )
-            result = self._generate(objective, (plain - low) / width)
-        adversarial = (result.adversarial.detach().clamp(0, 1) * width + low).to(image.device)
-        adversarial = convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
-        return AttackResult(adversarial, result.tables, result.losses, result.steps)
+        # An evaluator calls this under no-grad or inference mode, a trainer under autocast.
+        with torch.inference_mode(False), torch.enable_grad():
+            plain = plain_tensor("image", image)
+            self.check_image(plain.shape)
+            check_image_values(plain)
+            device = next((p.device for p in network.parameters()), plain.device)
+            plain = plain.to(device, torch.float32)
+            low, width = value_range(plain, intensity_range or self.intensity_range, told=intensity_range is None)
+            ignore_label = self.ignore_label if ignore_label is None else ignore_label
+            if label is not None:
+                label = check_label(label, plain, ignore_label).to(device)
+            cuda = [device] if device.type == "cuda" else []
+            with (
+                at_rest(network),
+                torch.random.fork_rng(devices=cuda),
+                torch.autocast(device.type, enabled=False),
+            ):
+                # torch.manual_seed would also seed the other GPUs, whose state is not restored.
+                torch.default_generator.manual_seed(self.seed)
+                if cuda:
+                    with torch.cuda.device(device):
+                        torch.cuda.manual_seed(self.seed)
+                objective = Objective(
+                    network,
+                    cast(LossFunction, self.loss),
+                    label,
+                    plain,
+                    low=low,
+                    width=width,
+                    targeted=self.targeted,
+                    activation=self.activation if activation is None else check_activation(activation),
+                    ignore_label=ignore_label,
+                    amp=None if self.amp is None else getattr(torch, self.amp),
+                    draws=Draws(self.seed, plain, keys),
+                )
+                result = self._generate(objective, (plain - low) / width)
+            adversarial = result.adversarial.detach().clamp(0, 1) * width + low
+        like = convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
+        detached = {name: value.detach() for name, value in vars(result).items() if isinstance(value, torch.Tensor)}
+        return replace(result, **{**detached, "adversarial": like})
 
     def check_image(self, shape: Sequence[int]) -> None:
         """Raise a ValueError if the attack can't work on images (or windows) of this shape ``(B, C, *spatial)``."""
+        if 0 in shape:
+            raise ValueError(f"image is empty: it has shape {tuple(shape)}.")
         if len(shape) not in (4, 5):
             raise ValueError(f"image must be (B, C, H, W, D) or (B, C, H, W), got shape {tuple(shape)}.")
 
@@ -210,23 +243,6 @@ class Attack(ABC):
     @abstractmethod
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         """Attack a clean image ``(B, C, *spatial)`` in [0, 1]; ``objective(image)`` asks the network."""
-
-
-@contextmanager
-def _frozen(network: torch.nn.Module) -> Iterator[None]:
-    """Put a network in eval mode with constant weights, and restore it at the end, also after an error."""
-    modes = [(module, module.training) for module in network.modules()]
-    needs_grad = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    try:
-        network.eval()
-        for parameter in needs_grad:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter in needs_grad:
-            parameter.requires_grad_(True)
 
 
 def constructor_parameters(obj: Any) -> dict[str, Any]:

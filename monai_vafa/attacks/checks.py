@@ -4,22 +4,41 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Collection, Sequence
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any
 
+import numpy as np
 import torch
 from monai.utils import convert_to_tensor
+
+from monai_vafa.frequency import block_sides
 
 __all__ = [
     "check_choice",
     "check_count",
     "check_eps",
+    "check_fields",
     "check_flag",
     "check_image_values",
     "check_label",
+    "check_levels",
     "check_positive",
+    "check_range",
+    "plain_tensor",
     "value_range",
 ]
 
+logger = logging.getLogger(__name__)
+
+# Smaller budgets and steps than these are taken for shares of 1; the smallest eps of the literature is 0.25.
+_LEAST_LEVELS = 0.25
+_LEAST_STEP = 0.05
+# An image that fills less of its range is probably given in other units, such as [0, 1] in a range of [0, 255].
+_LEAST_SHARE = 1 / 64
 # Resampling may overshoot a range by rounding; more than this means that the range is wrong.
 _RANGE_TOLERANCE = 1e-3
 
@@ -31,31 +50,114 @@ def check_flag(name: str, value: bool) -> bool:
     return value
 
 
+def check_number(name: str, value: Any) -> float:
+    """A finite number; on a command line, text stays text."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}={value!r} must be a number, got {type(value).__name__}.")
+    if not math.isfinite(value):
+        raise ValueError(f"{name}={value} must be finite.")
+    return float(value)
+
+
+def check_integer(name: str, value: Any) -> int:
+    """An integer, also as a float without fraction or of NumPy."""
+    number = check_number(name, value)
+    if number != int(number):
+        raise ValueError(f"{name}={value} must be an integer.")
+    return int(value)
+
+
 def check_count(name: str, value: int) -> int:
     """An integer of at least 1."""
-    if int(value) != value or value < 1:
+    if check_integer(name, value) < 1:
         raise ValueError(f"{name}={value} must be an integer of at least 1.")
     return int(value)
 
 
 def check_positive(name: str, value: float) -> float:
     """A number above 0."""
-    if not value > 0:
+    if not check_number(name, value) > 0:
         raise ValueError(f"{name}={value} must be above 0.")
     return float(value)
 
 
 def check_eps(eps: float) -> float:
     """The radius of an L-inf ball, in intensity levels (0-255 scale)."""
-    if not 0 < eps <= 255:
+    if not 0 < check_number("eps", eps) <= 255:
         raise ValueError(f"eps={eps} must be above 0 and at most 255: intensity levels on the 0-255 scale.")
     return float(eps)
+
+
+def check_range(intensity_range: Sequence[float]) -> tuple[float, float]:
+    """A lowest and a highest value."""
+    values = tuple(intensity_range)
+    if len(values) == 2:
+        low, high = (check_number("intensity_range", value) for value in values)
+        if low < high:
+            return low, high
+    raise ValueError(f"intensity_range={intensity_range} must be (lowest, highest) or None.")
+
+
+def check_fields(attack: Any) -> None:
+    """All fields of an attack that are annotated as bool, int, float or block size; None passes where it may stand."""
+    for field in fields(attack):
+        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
+        name, value = field.name, getattr(attack, field.name)
+        if value is None and "None" in kind:
+            continue
+        if name == "block_size":
+            block_sides(value, 1 if isinstance(value, Integral) else len(value))
+        elif kind.startswith("bool"):
+            check_flag(name, value)
+        elif kind.startswith("int"):
+            setattr(attack, name, check_integer(name, value))
+        elif kind.startswith("float"):
+            setattr(attack, name, check_number(name, value))
+
+
+def check_levels(attack: Any) -> None:
+    """
+    A budget and steps that can change something, in intensity levels (0-255 scale).
+
+    In the literature, budgets are often written as 8/255 of a range of 1; here that would be a thirtieth of a level.
+    """
+    budget, step_size = getattr(attack, attack.budget or "", None), getattr(attack, "step_size", None)
+    if isinstance(budget, Real) and 0 < budget < _LEAST_LEVELS:
+        raise ValueError(
+            f"{attack.budget}={budget:.4g} is in intensity levels (0-255 scale), so that it would change next to "
+            f"nothing; did you mean {attack.budget}={budget * 255:.4g}?"
+        )
+    if isinstance(budget, Real) and 0 < budget < 1:
+        logger.warning("%s=%g is less than one intensity level (0-255 scale).", attack.budget, budget)
+    if not isinstance(step_size, Real) or not isinstance(budget, Real) or not 0 < step_size < _LEAST_STEP:
+        return
+    if step_size * getattr(attack, "steps", 1) < budget / 2:
+        raise ValueError(
+            f"step_size={step_size:.4g} is in intensity levels (0-255 scale), so that all steps together stay far "
+            f"below {attack.budget}={budget:g}; did you mean step_size={step_size * 255:.4g}?"
+        )
 
 
 def check_choice(name: str, value: str | None, choices: Collection[str | None]) -> None:
     """One of several values."""
     if value not in choices:
         raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}.")
+
+
+def plain_tensor(name: str, data: Any) -> torch.Tensor:
+    """A tensor without meta data and gradient, also of a NumPy array of any byte order and strides."""
+    if isinstance(data, np.ndarray) and data.dtype.kind in "buif":
+        native = data.dtype.newbyteorder("=") if data.dtype.itemsize <= 8 else np.float64
+        data = np.require(data, native, ("C", "W"))
+    if not isinstance(data, torch.Tensor | np.ndarray) or not _real(data):
+        kind = getattr(data, "dtype", type(data).__name__)
+        raise TypeError(f"{name} must be a tensor or NumPy array of real numbers, got {kind}.")
+    plain: torch.Tensor = convert_to_tensor(data, track_meta=False)
+    return plain.detach()
+
+
+def _real(data: torch.Tensor | np.ndarray) -> bool:
+    return not data.is_complex() if isinstance(data, torch.Tensor) else data.dtype.kind in "buif"
 
 
 def check_image_values(image: torch.Tensor) -> None:
@@ -65,23 +167,38 @@ def check_image_values(image: torch.Tensor) -> None:
         raise ValueError(f"image holds {count} NaN or infinite voxels; repair or exclude it first.")
 
 
-def check_label(label: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """A label ``(B, 1 or classes, *spatial)`` that fits an image ``(B, C, *spatial)``, as a plain int64 tensor."""
-    plain: torch.Tensor = convert_to_tensor(label, track_meta=False)
+def check_label(label: torch.Tensor, image: torch.Tensor, ignore_label: int | None = None) -> torch.Tensor:
+    """A label ``(B, 1 or classes, *spatial)`` that fits an image ``(B, C, *spatial)``, as a new plain int64 tensor."""
+    plain = plain_tensor("label", label)
     if plain.ndim != image.ndim or plain.shape[0] != image.shape[0] or plain.shape[2:] != image.shape[2:]:
         raise ValueError(
             f"label of shape {tuple(plain.shape)} does not fit an image of {tuple(image.shape)}: batch and spatial "
             "axes must be the same, with one channel (class map) or one per class."
         )
-    if plain.is_floating_point() and not torch.equal(plain, plain.round()):  # also catches NaN
-        raise ValueError("label must hold integers; resample label maps with mode='nearest'.")
-    if plain.min() < 0:
-        raise ValueError(f"label holds {int(plain.min())}; classes start at 0.")
-    return plain.detach().long()
+    if plain.shape[1] == 0:
+        raise ValueError(f"label is empty: it has shape {tuple(plain.shape)}.")
+    if plain.is_floating_point():
+        if not torch.isfinite(plain).all():
+            raise ValueError(f"label holds {int((~torch.isfinite(plain)).sum())} NaN or infinite voxels.")
+        if not torch.equal(plain, plain.round()):
+            raise ValueError("label must hold integers; resample label maps with mode='nearest'.")
+    plain = plain.to(torch.int64, copy=True)
+    lowest = int((plain if ignore_label is None else plain.masked_fill(plain == ignore_label, 0)).min())
+    if lowest < 0:
+        raise ValueError(
+            f"label holds {lowest}; classes start at 0. Give ignore_label={lowest} if it marks voxels without a label."
+        )
+    return plain
 
 
-def value_range(image: torch.Tensor, intensity_range: Sequence[float] | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lowest value and width (1 if constant) of each volume's range, shaped to broadcast against the batch."""
+def value_range(
+    image: torch.Tensor, intensity_range: Sequence[float] | None, *, told: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Lowest value and width (1 if constant) of each volume's range, shaped to broadcast against the batch.
+
+    ``told``: whether to warn of an image that fills next to nothing of the range.
+    """
     shape = (-1, *[1] * (image.ndim - 1))
     lowest, highest = image.flatten(1).amin(1), image.flatten(1).amax(1)
     if intensity_range is None:
@@ -94,5 +211,15 @@ def value_range(image: torch.Tensor, intensity_range: Sequence[float] | None) ->
             f"image has values in [{float(lowest.min()):.4g}, {float(highest.max()):.4g}], outside "
             f"intensity_range=({low:g}, {high:g}); give the range that your preprocessing leads to, or None for the "
             "own range of each volume."
+        )
+    filled = float(highest.max() - lowest.min())
+    if told and 0 < filled < _LEAST_SHARE * (high - low):
+        logger.warning(
+            "image has values in [%.4g, %.4g], next to nothing of intensity_range=(%g, %g), of which budgets are a "
+            "share: is that the range that your preprocessing leads to?",
+            float(lowest.min()),
+            float(highest.max()),
+            low,
+            high,
         )
     return torch.full_like(lowest, low).reshape(shape), torch.full_like(lowest, high - low).reshape(shape)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -12,9 +11,11 @@ import torch
 from monai_vafa.losses import SegmentationLoss
 from monai_vafa.outputs import Activation, as_logits, check_class_channels, classes_exclude, predicted_labels
 
-__all__ = ["LossFunction", "Objective"]
+from .draws import Draws
+from .network import network_dtype
+from .user_loss import LossFunction, LossGate
 
-LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+__all__ = ["LossFunction", "Objective"]
 
 # Gradients of a mean over millions of voxels underflow in float16; only their direction counts.
 _FLOAT16_SCALE = 2.0**14
@@ -22,6 +23,9 @@ _FLOAT16_SCALE = 2.0**14
 
 class Objective:
     """Loss of a frozen network on a batch, one value per volume, so that no volume affects the attack on another."""
+
+    right_voxels: torch.Tensor
+    """Number of right answers of the last call, ``(B,)``: voxels, with sigmoid classes of voxels; void left out."""
 
     def __init__(
         self,
@@ -34,34 +38,50 @@ class Objective:
         width: torch.Tensor,  # 1 stands for low + width
         targeted: bool = False,
         activation: Activation = "softmax",
+        ignore_label: int | None = None,
         amp: torch.dtype | None = None,
+        draws: Draws | None = None,  # random numbers of each volume
     ) -> None:
         self.network = network
+        self.draws = Draws(0, clean) if draws is None else draws
         self.targeted = targeted
         self.activation = activation
         self.loss = self._in_activation(loss)
         self.amp = amp
-        self.gradient_scale = _FLOAT16_SCALE if amp == torch.float16 else 1.0
-        self._label = label
+        self._dtype = network_dtype(network)
+        self.gradient_scale = _FLOAT16_SCALE if torch.float16 in (amp, self._dtype) else 1.0
+        self._counted = None if label is None else _counted(label, ignore_label)
+        self._given = label if label is None or self._counted is None else label.masked_fill(label == ignore_label, 0)
         self._clean = clean
         self._low = low
         self._width = width
+        self._gate = LossGate()
+        self._reentrant = False
         self._checked = False
 
     @cached_property
     def label(self) -> torch.Tensor:
         """The label given, or the network's prediction of the clean image; int64, for sigmoid float32."""
-        label = self._label
+        label = self._given
         if label is None:
             with torch.no_grad():
                 label = predicted_labels(self.logits(self._clean), self.activation)
         # Losses of class maps index with the label, those of channels compare it with probabilities.
         return label.float() if self.activation == "sigmoid" else label
 
+    @cached_property
+    def _answer(self) -> torch.Tensor:
+        """What is right: the label, as a class map also where it was given with a channel per class."""
+        if self.activation == "softmax" and self.label.shape[1] > 1:
+            return self.label.argmax(1, keepdim=True)
+        return self.label
+
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """Float32 logits of an image in its own units."""
+        # A copy: networks may work in place.
+        own = image.clone() if image.dtype == self._dtype else image.to(self._dtype)
         with torch.autocast(image.device.type, dtype=self.amp, enabled=self.amp is not None):
-            logits = as_logits(self.network(image))
+            logits = as_logits(self.network(own))
         return logits.float()
 
     def __call__(self, image: torch.Tensor, loss: LossFunction | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,56 +92,122 @@ class Objective:
         replaces the objective's own, for attacks whose loss depends on the step.
         """
         logits = self.logits(image * self._width + self._low)
+        check_finite("the network's logits are", logits, self.amp)
         if not self._checked:
             self._check(logits, image)
             self._checked = True
-        # A slice of a batch of one would cost a copy of all logits in the backward pass.
-        alone = [logits] if len(logits) == 1 else logits.split(1)
-        loss = self.loss if loss is None else self._in_activation(loss)
-        losses = torch.stack([loss(*pair).reshape(()) for pair in zip(alone, self.label.split(1), strict=True)])
         with torch.no_grad():
             hit = self._hit(logits)
-            success = hit.flatten(1).all(1) if self.targeted else ~hit.flatten(1).any(1)
+            counted = None if self._counted is None else self._counted.unsqueeze(1)
+            right = hit if counted is None else hit & counted
+            self.right_voxels = right.flatten(1).sum(1)
+            done = hit if counted is None else hit | ~counted
+            success = done.flatten(1).all(1) if self.targeted else ~right.flatten(1).any(1)
+        loss = self.loss if loss is None else self._in_activation(loss)
+        label = self._answer if isinstance(loss, SegmentationLoss) else self.label
+        # A slice of a batch of one would cost a copy of all logits in the backward pass.
+        alone = [logits] if len(logits) == 1 else logits.split(1)
+        pairs = zip(alone, label.split(1), strict=True)
+        losses = torch.stack([self._loss_of(i, loss, *pair) for i, pair in enumerate(pairs)])
+        check_finite("loss is", losses, self.amp)
         return -losses if self.targeted else losses, success
+
+    def gradient(self, total: torch.Tensor, variable: torch.Tensor) -> torch.Tensor:
+        """Gradient of a scalar made from gains."""
+        if not self._reentrant:
+            return torch.autograd.grad(total, variable)[0]
+        variable.grad = None
+        total.backward()
+        gradient, variable.grad = variable.grad, None
+        return torch.zeros_like(variable) if gradient is None else gradient
+
+    def _loss_of(self, i: int, loss: LossFunction, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Loss of one volume of the batch; a volume with void voxels becomes a row of the others."""
+        if self._counted is not None and not self._counted[i].all():
+            keep = self._counted[i].flatten()
+            if not keep.any():
+                return logits.sum() * 0
+            logits, label = logits.flatten(2)[..., keep], label.flatten(2)[..., keep]
+        return self._gate(loss, logits, label).reshape(())
 
     def _in_activation(self, loss: LossFunction) -> LossFunction:
         return loss.for_activation(self.activation) if isinstance(loss, SegmentationLoss) else loss
 
     def _hit(self, logits: torch.Tensor) -> torch.Tensor:
         """Where the network says what the label says; ties count as a hit."""
-        if self.label.shape[1] > 1 or not classes_exclude(logits, self.activation):
-            return (logits > 0) == self.label
+        if not classes_exclude(logits, self.activation):
+            return (logits > 0) == self._answer
         # Several times faster than comparing with argmax, which would be noticeable beside the forward pass.
-        return logits.gather(1, self.label) == logits.amax(1, keepdim=True)
+        return logits.gather(1, self._answer) == logits.amax(1, keepdim=True)
 
     def _check(self, logits: torch.Tensor, image: torch.Tensor) -> None:
-        if logits.shape[0] != image.shape[0] or logits.shape[2:] != image.shape[2:]:
+        if logits.ndim < 3 or logits.shape[0] != image.shape[0] or logits.shape[2:] != image.shape[2:]:
             raise ValueError(f"logits of shape {tuple(logits.shape)} do not fit an image of {tuple(image.shape)}.")
-        if not torch.isfinite(logits).all():
-            raise ValueError("the network's logits are not finite on this image; check its weights and amp.")
         if image.requires_grad and not logits.requires_grad:
             raise ValueError(
                 "the network passes no gradient to its input, so no gradient attack can work on it: look for argmax, "
                 "detach(), torch.no_grad() or numpy in its forward()."
             )
-        channels = logits.shape[1]
+        self._reentrant = _has_reentrant_checkpoints(logits)
+        self._check_label(logits.shape[1])
+
+    def _check_label(self, channels: int) -> None:
+        label = self.label
         if self.activation == "sigmoid":
-            check_class_channels(self.label, channels)
+            check_class_channels(label, channels)
             return
-        if isinstance(self.loss, SegmentationLoss):  # takes class maps only
-            if channels == 1:
-                raise ValueError("logits have 1 channel, which leaves softmax no choice: use activation='sigmoid'.")
-            if self.label.shape[1] > 1:
+        if channels == 1 and isinstance(self.loss, SegmentationLoss):  # takes class maps only
+            raise ValueError("logits have 1 channel, which leaves softmax no choice: use activation='sigmoid'.")
+        if label.shape[1] not in (1, channels):
+            raise ValueError(
+                f"label has {label.shape[1]} channels; it must have 1 (class map) or {channels} (one per class)."
+            )
+        if label.shape[1] == 1 and label.max() >= max(channels, 2):
+            raise ValueError(
+                f"label holds class {int(label.max())}, but the network knows classes 0 to {channels - 1}; map the "
+                f"labels to the network's classes, or give ignore_label={int(label.max())} if it marks voxels without "
+                "a label."
+            )
+        if label.shape[1] > 1:
+            exclusive = (label.sum(1) == 1) & (label.amax(1) == 1)
+            if not (exclusive if self._counted is None else exclusive | ~self._counted).all():
                 raise ValueError(
-                    f"label has {self.label.shape[1]} channels, but activation='softmax' takes a class map with one; "
-                    "for classes that may overlap, with a channel of 0 and 1 each, use activation='sigmoid'."
+                    f"label has {label.shape[1]} channels, but with activation='softmax' each voxel must have a 1 in "
+                    "exactly one of them; for classes that may overlap use activation='sigmoid'."
                 )
-        if self.label.shape[1] == 1 and self.label.max() >= max(channels, 2):
-            raise ValueError(
-                f"label holds class {int(self.label.max())}, but the network knows classes 0 to {channels - 1}; "
-                "map the labels to the network's classes."
-            )
-        if self.label.shape[1] not in (1, channels):
-            raise ValueError(
-                f"label has {self.label.shape[1]} channels; it must have 1 (class map) or {channels} (one per class)."
-            )
+
+
+def check_finite(what: str, values: torch.Tensor, amp: torch.dtype | None) -> None:
+    """Refuse NaN and infinity, in few operations where there are none."""
+    if torch.isfinite(values.detach().sum()) or torch.isfinite(values).all():
+        return
+    cause = "check the network's weights" if amp is None else f"check the network's weights, and amp={amp} by amp=None"
+    raise ValueError(f"{what} not finite on this image; {cause}.")
+
+
+def _counted(label: torch.Tensor, ignore_label: int | None) -> torch.Tensor | None:
+    """Which voxels have a label, ``(B, *spatial)``; ``None`` if all do."""
+    if ignore_label is None:
+        return None
+    void = label == ignore_label
+    if not void.any():
+        return None
+    if not torch.equal(void.any(1), void.all(1)):
+        raise ValueError(
+            f"label holds ignore_label={ignore_label} in some channels of a voxel; give it in all or none."
+        )
+    return ~void.all(1)
+
+
+def _has_reentrant_checkpoints(output: torch.Tensor) -> bool:
+    """Whether torch.utils.checkpoint(use_reentrant=True) is behind an output; it allows ``backward()`` alone."""
+    seen, nodes = set(), [output.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name().startswith("CheckpointFunction"):
+            return True
+        nodes += [following for following, _ in node.next_functions]
+    return False

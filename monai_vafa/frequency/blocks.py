@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
@@ -24,11 +25,11 @@ def block_sides(block_size: int | Sequence[int], spatial_dims: int) -> tuple[int
     Raises:
         ValueError: If a side is not an integer of at least 1, or their number is not ``spatial_dims``.
     """
-    sides = (block_size,) * spatial_dims if isinstance(block_size, int) else tuple(block_size)
+    sides = (block_size,) * spatial_dims if isinstance(block_size, Integral) else tuple(block_size)
     if len(sides) != spatial_dims:
         raise ValueError(f"block_size={block_size} must be an int or have {spatial_dims} sides, one per spatial axis.")
-    if any(int(s) != s or s < 1 for s in sides):
-        raise ValueError(f"block_size={block_size} must be integers of at least 1.")
+    if any(isinstance(s, str) or not int(s) == s >= 1 for s in sides):
+        raise ValueError(f"block_size={block_size!r} must be integers of at least 1.")
     return tuple(int(s) for s in sides)
 
 
