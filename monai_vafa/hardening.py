@@ -6,13 +6,18 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import os
 import re
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ignite.engine import Events
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.inferers import SliceInferer
@@ -24,7 +29,7 @@ from monai_vafa.target import BundleTarget, find_bundle, open_target
 from monai_vafa.target.config import Parts, config_files
 from monai_vafa.target.preprocessing import value_range
 
-__all__ = ["Replaced", "Training", "open_training", "with_handlers"]
+__all__ = ["Replaced", "Training", "open_training", "run_training", "with_handlers"]
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +90,12 @@ class Training:
         common = {"activation": self.target.activation, "seed": seed}
         rows = AttackRows({name: dict(parameters or {})}, common=common)
         return rows.build(replace(self.target, intensity_range=intensity_range))[name]
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """What the training starts from, as plain data: bundle, configs, overrides, hash of the weights file."""
+        kept = ("bundle", "configs", "overrides", "checkpoint_sha256")
+        return {name: self.target.parameters[name] for name in kept}
 
     def finalize(self) -> None:
         """Run what the bundle does after its own training, such as to leave a process group."""
@@ -148,6 +159,11 @@ def open_training(
     for name, path in (("ckpt_dir", ckpt_dir), ("output_dir", output_dir)):
         if Path(path).resolve().is_relative_to(folder):
             raise ValueError(f"{name}={os.fspath(path)!r} is in the folder of the bundle: choose another folder.")
+    for name, length in (("epochs", epochs), ("iterations_per_epoch", iterations_per_epoch)):
+        if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):
+            raise ValueError(f"{name}={length!r} must be an integer, 1 or more, or None for the bundle's own.")
+    if not 0 < learning_rate_scale < math.inf:
+        raise ValueError(f"learning_rate_scale={learning_rate_scale} must be above 0: nothing would be trained.")
     known = dict(ids or {})
     engines = {part: known.pop(part, id_) for part, id_ in _ENGINES.items()}
     files = [str(file) for file in _train_configs(folder, config_file)]
@@ -193,7 +209,7 @@ def open_training(
         clean_evaluator=parts.build("evaluator", _CLEAN),
         lr_scheduler=None if schedule is None else parts.build("lr_scheduler", schedule),
     )
-    _check_validation(training)
+    _check_engines(training)
     if checkpoint is not False:
         inner_network(training.trainer.network).load_state_dict(target.network.state_dict())
     return training
@@ -214,10 +230,50 @@ def with_handlers(
         val_handlers: likewise, of an evaluator.
         max_epochs: number of epochs; ``None`` for the engine's own.
     """
-    engine.state.max_epochs = max_epochs or engine.state.max_epochs
+    if max_epochs is not None:
+        engine.state.max_epochs = max_epochs
     for handler in (*train_handlers, *val_handlers):
         handler.attach(engine)
     return engine
+
+
+def run_training(trainer: SupervisedTrainer) -> None:
+    """
+    Run a trainer; what ends it early is told to its handlers by ``Events.INTERRUPT``.
+
+    Raises:
+        SystemExit: With code 130, after Ctrl-C.
+    """
+    try:
+        with _quiet_interrupt():
+            trainer.run()
+    except BaseException as error:
+        trainer.fire_event(Events.INTERRUPT)
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        state = trainer.state
+        logger.warning("Interrupted in epoch %s of %s; resume=True goes on from last.pt", state.epoch, state.max_epochs)
+        raise SystemExit(130) from None
+
+
+@contextmanager
+def _quiet_interrupt() -> Iterator[None]:
+    """Keep the handlers that Ignite tells of Ctrl-C from logging it, each with its traceback."""
+    handler, level = signal.getsignal(signal.SIGINT), logging.root.manager.disable
+    if handler is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> None:
+        logging.disable(logging.CRITICAL)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        logging.disable(level)
 
 
 def _train_configs(folder: Path, config_file: str | Sequence[str] | None) -> list[Path]:
@@ -298,8 +354,11 @@ def _split_evaluator(parser: ConfigParser, id_: str) -> None:
         parser[f"{id_}#key_val_metric"] = {f"{name}_under_attack": copy.deepcopy(made) for name, made in metric.items()}
 
 
-def _check_validation(training: Training) -> None:
+def _check_engines(training: Training) -> None:
     name, evaluator = training.target.name, training.evaluator
+    for use, engine in (("train on", training.trainer), ("validate on", evaluator)):
+        if engine.state.epoch_length == 0:
+            raise ValueError(f"bundle {name} has no data to {use}: name its folder with dataset_dir.")
     if isinstance(evaluator.inferer, SliceInferer):
         raise ValueError(
             f"bundle {name} validates volumes slice by slice (SliceInferer), and no attack works on the batches of "

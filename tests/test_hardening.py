@@ -7,6 +7,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +60,7 @@ def test_any_bundle_is_hardened(make, tmp_path):
     before = content(bundle.folder)
     get = harden(bundle, tmp_path / "made")
     assert content(bundle.folder) == before
-    assert {path.name for path in (tmp_path / "made").iterdir()} <= {"model.pt", "last.pt", "eval"}
+    assert {path.name for path in (tmp_path / "made").iterdir()} <= {"model.pt", "last.pt", "summary.json", "eval"}
     assert get("train#handlers")[1].attack.activation == open_target(bundle.folder).activation
     assert {"loss_clean", "loss_adversarial", "loss_frequency"} <= set(get("train#trainer").state.output[0])
     old = open_target(bundle.folder).network.state_dict()
@@ -186,6 +188,91 @@ def test_bundles_that_can_not_be_hardened(tmp_path):
     refused(bundle, tmp_path / "made", "names no lr", learning_rate_scale=0.5)
     (bundle.folder / "models" / "model.pt").unlink()
     refused(bundle, tmp_path / "made", "has no weights", FileNotFoundError)
+
+
+UNSHUFFLED = {"train#dataloader#shuffle": False}
+NOTHING_TO_DO = {
+    "epochs": ({"epochs": 0}, "epochs=0 must be an integer, 1 or more"),
+    "half_an_epoch": ({"epochs": 0.5}, "epochs=0.5 must be an integer"),
+    "iterations": ({"iterations_per_epoch": 0}, "iterations_per_epoch=0 must be"),
+    "learning_rate": ({"learning_rate_scale": 0}, "learning_rate_scale=0 must be above 0"),
+    "warmup": ({"warmup_epochs": 1}, "warmup_epochs=1 and every=1 leave no iteration with an attack"),
+    "every": ({"every": 5}, "every=5 leave no iteration with an attack in 1 epochs of"),
+    "no_training_data": (
+        {"overrides": {"train#dataset#data": [], "train#dataloader#shuffle": False}},
+        "has no data to train on",
+    ),
+    "no_validation_data": ({"overrides": {"validate#dataset#data": []}}, "has no data to validate on"),
+}
+
+
+def refused_run(bundle, folder, message, **settings):
+    with pytest.raises((ValueError, RuntimeError)) as refusal:
+        harden(bundle, folder, **settings)
+    errors = [refusal.value]
+    while errors[-1].__cause__ is not None:
+        errors.append(errors[-1].__cause__)
+    assert any(re.search(message, str(error)) for error in errors), errors
+
+
+@pytest.mark.parametrize("name", list(NOTHING_TO_DO))
+def test_a_training_that_would_harden_or_keep_nothing_is_refused(name, tmp_path):
+    """Before anything is written."""
+    settings, message = NOTHING_TO_DO[name]
+    refused_run(zoo.softmax(tmp_path / "zoo"), tmp_path / "made", message, **settings)
+    assert not (tmp_path / "made").exists()
+
+
+def test_shorter_than_the_interval_of_its_validation(tmp_path):
+    """Both validations see the last epoch, which is saved."""
+    get = harden(zoo.softmax(tmp_path / "zoo"), tmp_path / "made", epochs=2, val_interval=5, iterations_per_epoch=1)
+    network = get("train#trainer").network.state_dict()
+    torch.testing.assert_close(torch.load(tmp_path / "made" / "model.pt", weights_only=True), network)
+    for name in ("evaluator", "clean_evaluator"):
+        assert get(f"validate#{name}").state.epoch == 2
+        assert get(f"validate#{name}").state.metrics
+
+
+def test_a_resumed_training_keeps_to_what_it_started_with(tmp_path):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    harden(bundle, tmp_path / "made", iterations_per_epoch=1)
+    weights = bundle.folder / "models" / "model.pt"
+    told = json.loads((tmp_path / "made" / "summary.json").read_text())["start"]
+    assert told["checkpoint_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    get = harden(bundle, tmp_path / "made", epochs=2, iterations_per_epoch=3, resume=True)
+    assert get("train#trainer").state.iteration == 2 * 3
+    torch.save({key: value * 2 for key, value in torch.load(weights, weights_only=True).items()}, tmp_path / "other.pt")
+    changes = {
+        "checkpoint_sha256": {"checkpoint": str(tmp_path / "other.pt")},
+        "learning_rate": {"learning_rate_scale": 0.5},
+        "attack": {"attack": "pgd"},
+        "seed": {"seed": 1},
+    }
+    for name, changed in changes.items():
+        message = rf"belongs to a training with another {name} \("
+        refused_run(bundle, tmp_path / "made", message, epochs=3, resume=True, **changed)
+
+
+@pytest.mark.parametrize("command", ["monai_vafa", "monai.bundle"])
+def test_ctrl_c_ends_a_training_with_one_line(command, tmp_path):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    folders = {"bundle": bundle.folder, "dataset_dir": bundle.data, "ckpt_dir": tmp_path / "made"}
+    words = [f"--{key}={value}" for key, value in {**QUICK, **folders, "epochs": 999}.items()]
+    config = ["run", "--config_file", str(TRAIN)]
+    command = [sys.executable, "-m", command, *(["harden"] if command == "monai_vafa" else config), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            if "Epoch: 2/999" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stdout.read()
+    assert process.returncode == 130, rest
+    assert "Interrupted in epoch" in rest
+    assert "Traceback" not in rest
+    told = json.loads((tmp_path / "made" / "summary.json").read_text())
+    assert told["status"] == "interrupted"
+    assert (tmp_path / "made" / "last.pt").is_file()
+    assert (tmp_path / "made" / "model.pt").is_file()
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from monai.utils import convert_to_tensor, ensure_tuple
 from monai_vafa.attacks import Attack
 from monai_vafa.attacks.checks import check_image_values
 from monai_vafa.metrics import changed_voxel_rate
+from monai_vafa.networks.modes import eval_mode
 from monai_vafa.outputs import check_class_channels, predicted_labels
 from monai_vafa.results.schema import CLEAN
 from monai_vafa.target import Target
@@ -66,7 +67,7 @@ class Case:
     Args:
         image: ``(1, C, *spatial)``, finite.
         label: softmax: class map ``(1, 1, *spatial)``; sigmoid: 0 and 1, ``(1, classes, *spatial)``. Where the case
-            has none, what the network says of the image.
+            has none, the network's prediction.
         affine: 4 x 4, voxel to world (RAS).
     """
 
@@ -86,7 +87,7 @@ class AttackScores:
         scores: ``METRIC`` and ``METRIC_foreground``, means over the classes; NaN where undefined.
         per_class: class -> metric -> value.
         visibility: metric, and ``linf`` and ``rmse`` in intensity levels (0-255 scale); ``None`` where not measured.
-        changed_voxel_rate: share of voxels that the network calls something else than in the clean image.
+        changed_voxel_rate: share of voxels whose prediction differs from that for the clean image.
         steps: steps of the attack; 0 for attacks without steps.
         seconds: time of the attack.
         volumes: ``None`` where they are not kept.
@@ -121,10 +122,10 @@ class Volumes:
     Volumes that scores were computed from, without a batch axis.
 
     Args:
-        image: what the network was shown first, ``(C, *spatial)``.
+        image: the clean image, ``(C, *spatial)``.
         adversarial: the attacked image, same shape.
         label: softmax: class map ``(1, *spatial)``; sigmoid: 0 and 1, ``(classes, *spatial)``.
-        prediction: what the network said of ``adversarial``, like ``label``.
+        prediction: the network's prediction for ``adversarial``, like ``label``.
         affine: 4 x 4, voxel to world (RAS).
     """
 
@@ -145,10 +146,10 @@ def attack_case(
     rows: Collection[str] | None = None,
 ) -> Iterator[tuple[AttackScores, Volumes]]:
     """
-    Attack a case, and score what the network then says.
+    Attack a case, and score the network's predictions.
 
     Args:
-        target: what is attacked.
+        target: model under attack.
         item: image and label of the case, as :meth:`Target.cases` names them.
         attacks: name -> attack.
         settings: how to measure.
@@ -208,8 +209,9 @@ def as_case(target: Target, loaded: Mapping[str, Any], *, align: bool = False) -
 
 
 def predict(target: Target, image: torch.Tensor) -> torch.Tensor:
-    """What the network says of a volume."""
-    return predicted_labels(target.logits(image), target.activation)
+    """The network's prediction for a volume."""
+    with eval_mode(target.network):
+        return predicted_labels(target.logits(image), target.activation)
 
 
 def case_names(items: Sequence[Mapping[str, Any]], image_key: str) -> dict[str, str]:

@@ -90,8 +90,8 @@ class PreparedBatch:
         return _WithInputs(inner, self.args, self.kwargs) if self.args or self.kwargs else inner
 
 
-def replace_image(engine: SupervisedTrainer | SupervisedEvaluator, attack: Attack, image_key: Hashable) -> None:
-    """Give an engine at ``ITERATION_STARTED`` a new batch with the adversarial image; ``image_key`` is its place."""
+def replace_image(engine: SupervisedTrainer | SupervisedEvaluator, attack: Attack, image_key: Hashable) -> bool:
+    """Give an engine at ``ITERATION_STARTED`` a new batch with the adversarial image; returns whether it differs."""
     # A new batch, since data loaders may give out the old one again.
     batch: Any = dict(engine.state.batch) if isinstance(engine.state.batch, Mapping) else list(engine.state.batch)
     prepared = PreparedBatch.of(engine)
@@ -113,3 +113,4 @@ def replace_image(engine: SupervisedTrainer | SupervisedEvaluator, attack: Attac
         adversarial = attack(network, prepared.image, prepared.label)
     batch[image_key] = convert_to_dst_type(adversarial, image, dtype=adversarial.dtype)[0]
     engine.state.batch = batch
+    return not same_image(adversarial, prepared.image)

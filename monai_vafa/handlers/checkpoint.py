@@ -1,37 +1,58 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The checkpoints of a training: the best weights, and everything needed to resume."""
+"""The checkpoints of a training: the best weights, everything needed to resume, and where it started."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import math
 import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
+import torch
 from ignite.engine import Engine, Events
-from ignite.handlers import Checkpoint, DiskSaver
+from ignite.handlers import Checkpoint
 from monai.engines import Evaluator
 from monai.handlers import CheckpointLoader
+
+from monai_vafa.results.files import write_file, write_json
 
 from .batch import inner_network
 
 __all__ = ["TrainingCheckpoint"]
+
+logger = logging.getLogger(__name__)
+
+_MODEL, _LAST, _SUMMARY = "model.pt", "last.pt", "summary.json"
 
 
 class TrainingCheckpoint:
     """
     Keep the best weights as ``model.pt``, and everything needed to resume a training as ``last.pt``.
 
-    ``model.pt`` is a state dict, written whenever the key metric of a validation is the best so far. ``last.pt`` holds
-    network, optimizer, schedule, trainer and the best metric, and is written at the end of epochs; attach the handler
-    after those that validate, so that ``last.pt`` includes their results. Files are written by the first rank, and
-    replaced in one step. Attach the handler on every rank; attaching it twice has no effect.
+    ``model.pt`` is a state dict, written whenever the key metric of a validation is the best so far. The weights at the
+    end of the training are always validated, by this handler if by no other. ``last.pt`` holds network, optimizer,
+    schedule, trainer, the best metric and what the training started from, and is written at the end of epochs; attach
+    the handler after those that validate, so that ``last.pt`` includes their results. ``summary.json`` says the same
+    in words: status, start with the SHA-256 of the first weights, epoch, best epoch and its metric, SHA-256 of
+    ``model.pt``.
+
+    Files are written by the first rank, and replaced in one step. A new training renames those of an earlier one in
+    its folder to ``earlier_*``. Attach the handler on every rank; attaching it twice has no effect.
 
     Args:
-        ckpt_dir: folder of both files; made when the training starts.
+        ckpt_dir: folder of the files; made in the first epoch.
         evaluator: validates, and has a key metric, of which more is better.
         lr_scheduler: schedule of the learning rate, if there is one.
         every: number of epochs between two versions of ``last.pt``; it is also written at the end of the training.
-        resume: continue from ``last.pt``.
+        resume: continue from ``last.pt``. The epochs done stay done, also if the length of an epoch has changed.
+        start: what the training starts from and is set to, as plain data. A training with another start, or another
+            learning rate, can't resume from ``last.pt``.
     """
 
     def __init__(
@@ -42,41 +63,168 @@ class TrainingCheckpoint:
         lr_scheduler: Any = None,
         every: int = 1,
         resume: bool = False,
+        start: Mapping[str, Any] | None = None,
     ) -> None:
-        self.ckpt_dir = os.fspath(ckpt_dir)
+        self.ckpt_dir = Path(ckpt_dir)
         self.evaluator = evaluator
         self.lr_scheduler = lr_scheduler
         self.every = every
         self.resume = resume
+        self.start = dict(start or {})
+        self._record = _Record({})
         self._best: Checkpoint | None = None
         self._last: Checkpoint | None = None
+        self._trainer: Any = None
+        self._began = False
+        self._validated = -1  # iteration of the last validation
 
     def attach(self, engine: Engine) -> None:
         """Keep the checkpoints of a ``SupervisedTrainer`` from now on."""
         if engine.has_event_handler(self._start):
             return
         engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._begin)
         self.evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._save_best)
-        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every) | Events.COMPLETED, self._save_last)
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.every), self._save_last)
+        engine.add_event_handler(Events.COMPLETED, self._complete)
+        engine.add_event_handler(Events.INTERRUPT, self._interrupted)
 
     def _start(self, engine: Any) -> None:
-        saver = DiskSaver(self.ckpt_dir, require_empty=False)
-        network = inner_network(engine.network)
-        self._best = Checkpoint({"model": network}, saver, filename_pattern="model.pt", score_function=self._score)
-        state = {"model": network, "optimizer": engine.optimizer, "trainer": engine, "best": self._best}
+        """Check that there is something to choose weights by, and load what is to be resumed; write nothing."""
+        if self._trainer is not None:  # a trainer that runs again goes on
+            return
+        if self.evaluator.state.key_metric_name is None or self.evaluator.state.epoch_length == 0:
+            raise ValueError("evaluator has no key metric or no data: no weights could be chosen. Give it both.")
+        self._trainer, network = engine, inner_network(engine.network)
+        rates = [float(group.get("initial_lr", group["lr"])) for group in engine.optimizer.param_groups]
+        self._record = _Record({**self.start, "learning_rate": rates, "weights_sha256": _weights_sha256(network)})
+        self._best = Checkpoint(
+            {"model": network}, self._write, filename_pattern=_MODEL, score_function=lambda engine: self._score()
+        )
+        state = {"record": self._record, "model": network, "optimizer": engine.optimizer, "trainer": engine}
+        state["best"] = self._best
         if self.lr_scheduler is not None:
             state["lr_scheduler"] = self.lr_scheduler
-        self._last = Checkpoint(state, saver, filename_pattern="last.pt")
+        if getattr(engine, "scaler", None) is not None:
+            state["scaler"] = engine.scaler
+        self._last = Checkpoint(state, self._write, filename_pattern=_LAST)
         if self.resume:
-            CheckpointLoader(os.path.join(self.ckpt_dir, "last.pt"), state, map_location=engine.state.device)(engine)
+            self._load(engine, state)
 
-    def _score(self, evaluator: Any) -> float:
-        return evaluator.state.metrics[evaluator.state.key_metric_name]
+    def _load(self, engine: Any, state: dict[str, Any]) -> None:
+        length = engine.state.epoch_length
+        CheckpointLoader(str(self.ckpt_dir / _LAST), state, map_location=engine.state.device)(engine)
+        if self._record.best and not (self.ckpt_dir / _MODEL).is_file():
+            raise FileNotFoundError(
+                f"{self.ckpt_dir / _MODEL} does not exist, the best weights of the training to resume: put it back, or "
+                "start anew with resume=False."
+            )
+        if length not in (None, engine.state.epoch_length):
+            engine.state.epoch_length, engine.state.iteration = length, engine.state.epoch * length
+        logger.info(
+            "resumed after epoch %d of %d, with epochs of %s iterations",
+            *(engine.state.epoch, engine.state.max_epochs, engine.state.epoch_length),
+        )
+
+    def _begin(self, engine: Engine) -> None:
+        """At the start of the first epoch, when all other handlers have accepted the training."""
+        if self._began:
+            return
+        self._began = True
+        found = [self.ckpt_dir / name for name in (_MODEL, _LAST, _SUMMARY)]
+        found = [path for path in found if path.is_file() and not self.resume and idist.get_rank() == 0]
+        for path in found:
+            os.replace(path, path.with_name(f"earlier_{path.name}"))
+        if found:
+            logger.info("%s has files of an earlier training, from now on earlier_*", self.ckpt_dir)
+        self._write_summary("running")
+
+    def _score(self) -> float:
+        return float(self.evaluator.state.metrics[self.evaluator.state.key_metric_name])
 
     def _save_best(self, evaluator: Engine) -> None:
-        if self._best is not None:
-            self._best(evaluator)
+        if self._best is None:
+            return
+        self._validated, score = self._trainer.state.iteration, self._score()
+        if not math.isfinite(score):
+            logger.warning("%s is %s: these weights are not kept", self.evaluator.state.key_metric_name, score)
+            return
+        before = self._record.best
+        if not before or score > before["score"]:
+            # Before the file, which is written with it.
+            epoch, metric = self._trainer.state.epoch, self.evaluator.state.key_metric_name
+            self._record.best = {"epoch": epoch, "metric": metric, "score": score}
+        self._best(evaluator)
+        self._write_summary("running")
 
     def _save_last(self, engine: Engine) -> None:
         if self._last is not None:
             self._last(engine)
+
+    def _complete(self, engine: Engine) -> None:
+        if self._validated != engine.state.iteration:
+            self.evaluator.run(engine.state.epoch)
+        self._save_last(engine)
+        best = self._record.best
+        self._write_summary("complete" if best else "failed")
+        if not best:
+            raise RuntimeError(
+                f"no weights were kept: {self.evaluator.state.key_metric_name} was not finite in any validation. "
+                f"{self.ckpt_dir / _LAST} has the last weights."
+            )
+        logger.info(
+            "best weights: %s (epoch %d, %s %.4f); to resume: %s",
+            *(self.ckpt_dir / _MODEL, best["epoch"], best["metric"], best["score"], self.ckpt_dir / _LAST),
+        )
+
+    def _interrupted(self, engine: Engine) -> None:
+        """Fired by :func:`monai_vafa.hardening.run_training` while it handles what ended the training."""
+        if self._began:
+            self._write_summary("interrupted" if isinstance(sys.exc_info()[1], KeyboardInterrupt) else "failed")
+
+    def _write(self, content: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
+        if idist.get_rank() == 0:
+            write_file(self.ckpt_dir / filename, lambda partial: torch.save(content, partial))
+
+    def _write_summary(self, status: str) -> None:
+        if idist.get_rank() > 0:
+            return
+        state, model = self._trainer.state, self.ckpt_dir / _MODEL
+        progress = {"status": status, "epoch": state.epoch, "max_epochs": state.max_epochs}
+        best = dict(self._record.best)
+        if best:
+            best["model_sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
+        write_json(self.ckpt_dir / _SUMMARY, {**progress, "start": self._record.start, "best": best or None})
+
+
+class _Record:
+    """What a training started from, and its best validation, as part of a checkpoint."""
+
+    def __init__(self, start: dict[str, Any]) -> None:
+        self.start = start
+        self.best: dict[str, Any] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"start": self.start, "best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        kept = state["start"]
+        # The first weights of a training from scratch may be random, and are not needed any more.
+        names = sorted({*kept, *self.start} - {"weights_sha256"})
+        if changed := [name for name in names if kept.get(name) != self.start.get(name)]:
+            told = ", ".join(f"{name} ({kept.get(name)}, now {self.start.get(name)})" for name in changed)
+            raise ValueError(
+                f"{_LAST} belongs to a training with another {told}: resume with what it was started with, or start "
+                f"anew (resume=False), for example from its {_MODEL}."
+            )
+        self.start, self.best = kept, state["best"]
+
+
+def _weights_sha256(network: torch.nn.Module) -> str:
+    """Hash of names and values of a state dict."""
+    sha256 = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        sha256.update(name.encode())
+        if isinstance(value, torch.Tensor):
+            sha256.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha256.hexdigest()

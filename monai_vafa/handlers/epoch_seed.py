@@ -8,6 +8,7 @@ from typing import cast
 
 import ignite.distributed as idist
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from ignite.utils import manual_seed
 from monai.data.utils import set_rnd
@@ -23,7 +24,8 @@ class EpochSeedHandler:
     A checkpoint of network, optimizer, schedule and trainer does not cover the order of the data, random transforms,
     dropout, or the seeds of workers. With this handler they depend on the seed, the epoch and the rank alone: a
     training that was killed and resumes from a checkpoint at the end of an epoch repeats what it would have done. Each
-    epoch starts at the beginning of the data loader. Attaching the handler twice has no effect.
+    epoch starts at the beginning of the data loader, with new workers, also where they are persistent: old ones would
+    go on with the random numbers of earlier epochs. Attaching the handler twice has no effect.
 
     Args:
         seed: seed of the training, 0 or more.
@@ -50,4 +52,9 @@ class EpochSeedHandler:
         # Without workers, random transforms live in this process and have generators of their own.
         loader = cast(DataLoader, engine.state.dataloader)
         set_rnd(getattr(loader, "dataset", None), seed=seed)
+        for owner in (loader, getattr(loader, "sampler", None)):
+            if isinstance(generator := getattr(owner, "generator", None), torch.Generator):
+                generator.manual_seed(seed)
+        if getattr(loader, "persistent_workers", False):
+            loader._iterator = None
         engine.set_data(loader)

@@ -30,11 +30,12 @@ class TrainingProgress:
         """Show the progress of a trainer from now on."""
         if engine.has_event_handler(self._open):
             return
+        # A bar that an error left; not at EXCEPTION_RAISED, whose handlers decide whether others see the error.
+        engine.add_event_handler(Events.STARTED, self._close)
         # Not at STARTED, when a checkpoint may still be loading.
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._update)
-        engine.add_event_handler(Events.COMPLETED, self._close)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._close_and_raise)
+        engine.add_event_handler(Events.COMPLETED | Events.INTERRUPT, self._close)
 
     def _open(self, engine: Engine) -> None:
         if self._bar is None:
@@ -44,13 +45,9 @@ class TrainingProgress:
 
     def _update(self, engine: Engine) -> None:
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(engine.state.iteration - self._bar.n)
 
     def _close(self, engine: Engine) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-    def _close_and_raise(self, engine: Engine, error: BaseException) -> None:
-        self._close(engine)
-        raise error

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from monai_vafa.outputs import as_logits
 from .batch import PreparedBatch, attack_of_iteration, check_attack, inner_network, replace_image, same_image
 
 __all__ = ["VAFTHandler", "vaft_losses"]
+
+logger = logging.getLogger(__name__)
 
 _FREQUENCY_LOSS = FrequencyConsistencyLoss()
 _LOSSES = (CommonKeys.LOSS, "loss_clean", "loss_adversarial", "loss_frequency")
@@ -59,6 +62,9 @@ class VAFTHandler:
     Under ``DistributedDataParallel`` the adversarial batch goes through the inner network: the wrapper would overwrite
     the buffers that the clean pass still needs. Gradients of both passes are reduced all the same. About ranks above
     0, see :class:`AttackHandler`. Attaching the handler twice has no effect.
+
+    A training that would attack in no iteration is refused when it starts; one that attacked in none, or only in vain,
+    ends with a warning.
 
     Args:
         attack: makes ``X'``, untargeted; ``None`` for VAFA with its defaults (``upstream``). Its ``intensity_range``
@@ -114,15 +120,38 @@ class VAFTHandler:
         self.image_key = image_key
         self._plain = clean_weight == 0 and frequency_loss is None and adversarial_loss is None
         self._attacked: tuple[PreparedBatch, torch.Tensor] | None = None
+        self._changed: list[bool] = []  # for each attack, whether it changed the image
 
     def attach(self, engine: Engine) -> None:
         """Train MONAI's ``SupervisedTrainer`` with VAFT from now on."""
         if not isinstance(engine, SupervisedTrainer):
             raise TypeError(f"engine must be a SupervisedTrainer of MONAI, got {type(engine).__name__}.")
         if not engine.has_event_handler(self._attack, Events.ITERATION_STARTED):
+            engine.add_event_handler(Events.STARTED, self._check_attacks)
             engine.add_event_handler(Events.ITERATION_STARTED, self._attack)
             engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._add_losses)
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._check_trained)
+            engine.add_event_handler(Events.COMPLETED, self._tell)
+
+    def _check_attacks(self, engine: Engine) -> None:
+        """Refuse a training in which no iteration is one that attacks."""
+        self._changed = []
+        epochs, length = engine.state.max_epochs, engine.state.epoch_length
+        if epochs is None:
+            return
+        last = None if length is None else epochs * length // self.every * self.every
+        if self.warmup_epochs >= epochs or (last is not None and last <= self.warmup_epochs * length):
+            raise ValueError(
+                f"warmup_epochs={self.warmup_epochs} and every={self.every} leave no iteration with an attack in "
+                f"{epochs} epochs of {length} iterations: lower them, or train longer."
+            )
+
+    def _tell(self, engine: Engine) -> None:
+        if not any(self._changed):
+            logger.warning(
+                "this training is not hardened by it: VAFT attacked in %d iterations and changed no image",
+                len(self._changed),
+            )
 
     def _attacks(self, engine: SupervisedTrainer) -> bool:
         return engine.state.epoch > self.warmup_epochs and engine.state.iteration % self.every == 0
@@ -133,7 +162,7 @@ class VAFTHandler:
         if not self._attacks(engine):
             return
         if self._plain:
-            replace_image(engine, self.attack, self.image_key)
+            self._changed.append(replace_image(engine, self.attack, self.image_key))
             return
         # Not in attach: a trainer attaches its handlers before it has a network.
         wrapper = getattr(engine.network, "_orig_mod", engine.network)
@@ -145,6 +174,7 @@ class VAFTHandler:
         batch = PreparedBatch.of(engine)
         attack = attack_of_iteration(self.attack, engine)
         self._attacked = batch, attack(batch.network(engine), batch.image, batch.label)
+        self._changed.append(not same_image(self._attacked[1], batch.image))
 
     def _add_losses(self, engine: SupervisedTrainer) -> None:
         """Add the terms of ``X'`` to the loss in ``engine.state.output``, where MONAI looks for it afterwards."""

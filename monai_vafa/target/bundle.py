@@ -17,8 +17,11 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monai.inferers import Inferer, SimpleInferer, SliceInferer
 from monai.transforms import Compose, LoadImaged, SaveImaged
+from monai.utils import ensure_tuple
 
+from monai_vafa.data.paths import check_path
 from monai_vafa.networks import load_checkpoint
+from monai_vafa.networks.modes import eval_mode
 from monai_vafa.outputs import as_logits, check_activation
 
 from .cases import cases_of_config, cases_of_folder
@@ -81,6 +84,11 @@ def open_target(
         ValueError: If the bundle does not segment, if a part is not found or can't be built, or if the weights belong
             to another network.
     """
+    named = {"workflow": workflow, "checkpoint": checkpoint or None, "activation": activation}
+    named |= {f"config_file[{i}]": each for i, each in enumerate(ensure_tuple(config_file or ()))}
+    for name, value in named.items():
+        if value is not None:
+            check_path(name, value)
     folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
     metadata = read_metadata(folder)
     announce(folder)
@@ -189,8 +197,7 @@ class BundleTarget(Target):
         Raises:
             ValueError: If the number of output channels is not that of the class names.
         """
-        self.network.eval()
-        with self.parts.modules, torch.no_grad():
+        with self.parts.modules, torch.no_grad(), eval_mode(self.network):
             logits = as_logits(self.inferer(image.to(self.device), self.network))
         if logits.shape[1] != len(self.class_names):
             raise ValueError(
@@ -217,8 +224,12 @@ class BundleTarget(Target):
 
         Raises:
             FileNotFoundError: If the folder does not exist.
+            TypeError: If the folder is a number, as command lines read names such as 20230101.
             ValueError: If there are no cases; says where they can come from.
         """
+        for name, value in (("dataset_dir", dataset_dir), ("section", section)):
+            if value is not None:
+                check_path(name, value)
         keys = {"image_key": self.image_key, "label_key": self.label_key}
         if dataset_dir is None and section is not None:
             dataset_dir = self.parts.optional("dataset_dir")

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from monai.config import NdarrayOrTensor
 from monai.transforms import Randomizable, Transform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+from torch.utils.data import get_worker_info
 
 from monai_vafa.attacks import Attack, SlidingWindowAttack
 
@@ -26,6 +29,10 @@ class AttackTransform(Transform, Randomizable):
     It counts as random for MONAI, so that no ``CacheDataset`` keeps adversarial images of a network that has changed
     since. Alone, every call uses the ``seed`` of the attack. Once :meth:`set_random_state` was called, which
     :class:`monai.transforms.Compose` and MONAI's data loaders do too, each call draws another seed.
+
+    A worker process of a data loader attacks a copy of the network, as it was when the worker was started. Workers that
+    are persistent are refused, since a training would have its first network attacked for ever; for one that has
+    workers, :class:`monai_vafa.handlers.AttackHandler` attacks the network of each iteration.
 
     Args:
         network: the network to attack; left as it was.
@@ -83,14 +90,31 @@ class AttackTransform(Transform, Randomizable):
             adversarial image, like ``img`` in type, floating dtype (float32 for integers) and meta data.
 
         Raises:
+            RuntimeError: If this is a persistent worker of a data loader.
             ValueError: If image and label do not fit the attack, see :meth:`monai_vafa.attacks.Attack.run`.
         """
+        if not self.attack.control and _in_persistent_worker():
+            raise RuntimeError(
+                "persistent_workers=True: a persistent worker attacks the network as it was in the first epoch. "
+                "Use persistent_workers=False (the network at the start of each epoch), num_workers=0, or "
+                "monai_vafa.handlers.AttackHandler (the network of each iteration)."
+            )
         if randomize:
             self.randomize()
         image: torch.Tensor = convert_to_tensor(img, track_meta=False)
         labels = None if label is None else convert_to_tensor(label, track_meta=False)[None]
         adversarial = self.windows(self.attack, self.network, image[None], labels)[0]
         return like_input(adversarial, img)
+
+
+def _in_persistent_worker() -> bool:
+    """Whether this process is a worker that a data loader keeps over epochs; threads share the network itself."""
+    if get_worker_info() is None or multiprocessing.parent_process() is None:
+        return False
+    frame = sys._getframe()
+    while frame.f_code.co_name != "_worker_loop" and frame.f_back is not None:
+        frame = frame.f_back
+    return bool(frame.f_locals.get("persistent_workers", False))
 
 
 def like_input(result: torch.Tensor, img: NdarrayOrTensor) -> NdarrayOrTensor:

@@ -14,12 +14,12 @@ from monai.transforms import RandGaussianNoise
 from monai_vafa.handlers import EpochSeedHandler
 
 
-def numbers_of(epochs, *, resumed_from=0, disturb=0, seed=0, workers=0, epoch_length=None):
+def numbers_of(epochs, *, resumed_from=0, disturb=0, seed=0, workers=0, epoch_length=None, **options):
     """What an engine sees and draws in each epoch: data order, random transform, dropout and the like."""
     torch.rand(disturb), np.random.rand(disturb)
     noise = RandGaussianNoise(prob=1.0)
     loader = DataLoader(
-        Dataset(list(torch.arange(5.0)[:, None]), noise), batch_size=1, shuffle=True, num_workers=workers
+        Dataset(list(torch.arange(5.0)[:, None]), noise), batch_size=1, shuffle=True, num_workers=workers, **options
     )
     seen = {}
 
@@ -41,6 +41,24 @@ def test_a_resumed_epoch_is_that_of_an_unbroken_run(workers):
     resumed = numbers_of(3, resumed_from=1, disturb=7, workers=workers)
     assert list(resumed) == [2, 3]
     assert all(resumed[epoch] == unbroken[epoch] for epoch in resumed)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_resumed_epoch_with_persistent_workers(workers):
+    options = {"workers": workers, "persistent_workers": True}
+    unbroken, resumed = numbers_of(4, **options), numbers_of(4, resumed_from=2, disturb=7, **options)
+    assert list(resumed) == [3, 4]
+    assert all(resumed[epoch] == unbroken[epoch] for epoch in resumed)
+    assert sorted(unbroken[3]) != sorted(unbroken[4])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_epoch_of_a_loader_with_a_generator_of_its_own(workers):
+    def made(**options):
+        return numbers_of(3, workers=workers, generator=torch.Generator().manual_seed(5), **options)
+
+    unbroken, resumed = made(), made(resumed_from=1)
+    assert all(resumed[epoch] == unbroken[epoch] for epoch in (2, 3))
 
 
 def test_epochs_that_end_within_the_data_resume_too():

@@ -35,7 +35,7 @@ def test_every_and_warmup(network, batches, train, attack):
 
 def test_other_iterations_are_the_trainers_own(network, batches, train, attack, same_gradients):
     twin = copy.deepcopy(network)
-    own = train(network, batches[:1], VAFTHandler(attack=attack, warmup_epochs=1, clean_weight=0))
+    own = train(network, batches[:1], VAFTHandler(attack=attack, warmup_epochs=1, clean_weight=0), max_epochs=2)
     plain = train(twin, batches[:1])
     assert torch.equal(own[0][0]["loss"], plain[0][0]["loss"])
     same_gradients(own[0][1], plain[0][1])
@@ -260,5 +260,40 @@ def test_iteration_without_the_event_is_an_error(network, batches, train, attack
     with pytest.raises(RuntimeError, match="LOSS_COMPLETED"):
         train(network, batches, handler, iteration_update=lambda engine, batch: {})
     # and what was not used is not left for the next run
-    ((losses, _),) = train(network, batches[1:2], handler)
+    (losses, _), *_ = train(network, batches[1:], handler)
     assert "loss_adversarial" not in losses
+
+
+@pytest.mark.parametrize("options", [{"warmup_epochs": 2}, {"warmup_epochs": 5}, {"every": 7}, {"every": 100}])
+def test_a_training_without_an_attack_is_refused(options, network, batches, train, attack):
+    """Two epochs of three iterations."""
+    before = copy.deepcopy(network.state_dict())
+    with pytest.raises(ValueError, match=r"leave no iteration with an attack in 2 epochs of 3 iterations"):
+        train(network, batches, VAFTHandler(attack=attack, **options), max_epochs=2)
+    torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+    seen = train(network, batches, VAFTHandler(attack=attack, warmup_epochs=1, every=6), max_epochs=2)
+    assert ["loss_adversarial" in losses for losses, _ in seen] == [False] * 5 + [True]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_training_that_was_not_attacked_says_so(alone, network, batches, train, attack, caplog):
+    weights = {"clean_weight": 0, "frequency_weight": 0} if alone else {}
+    train(network, batches, VAFTHandler(attack=attack, **weights))
+    assert not caplog.records
+    unchanged = VAFTHandler(attack=Nothing(), **weights)
+    train(network, batches, unchanged)
+    assert "VAFT attacked in 3 iterations and changed no image" in caplog.text
+
+    class Stop:
+        def attach(self, engine):
+            engine.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda engine: engine.terminate())
+
+    train(network, batches, VAFTHandler(attack=attack, warmup_epochs=1, **weights), Stop(), max_epochs=2)
+    assert "VAFT attacked in 0 iterations" in caplog.text
+
+
+class Nothing(VolumetricFrequencyAttack):
+    """An attack in vain."""
+
+    def __call__(self, network, image, label=None):
+        return image.clone()
