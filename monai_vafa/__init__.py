@@ -18,6 +18,7 @@ __all__ = [
     "losses",
     "metrics",
     "networks",
+    "options",
     "outputs",
     "paper",
     "report",

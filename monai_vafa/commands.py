@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
 import shlex
@@ -13,23 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import monai.bundle
-from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
+from monai_vafa.data.paths import check_path
 from monai_vafa.metrics import fetch_trunk
 from monai_vafa.networks import convert_checkpoint
+from monai_vafa.options import as_word, check_ids, check_values
 from monai_vafa.target import copy_bundle, shipped_bundles
+from monai_vafa.target.words import as_config, as_expression
 
 __all__ = ["attack", "benchmark", "bundle", "convert", "fetch_lpips_trunk", "harden"]
 
 logger = logging.getLogger(__name__)
 
-# Parameters of monai.bundle.run that are not ids of the config.
-_OF_RUN = ("run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file")
-
 
 def attack(
-    bundle: str | None = None, dataset_dir: str | None = None, output_dir: str | None = None, **overrides: Any
+    bundle: str | None = None, dataset_dir: str | None = None, *, output_dir: str | None = None, **overrides: Any
 ) -> None:
     """Attack a segmentation bundle with VAFA and write a report: tables, figures, index.html.
 
@@ -48,7 +46,7 @@ def attack(
 
 
 def benchmark(
-    bundle: str | None = None, dataset_dir: str | None = None, output_dir: str | None = None, **overrides: Any
+    bundle: str | None = None, dataset_dir: str | None = None, *, output_dir: str | None = None, **overrides: Any
 ) -> None:
     """Run all attacks and controls, each at several budgets, on a segmentation bundle and write a report.
 
@@ -63,11 +61,16 @@ def benchmark(
         overrides: id and value.
     """
     given = _without_none(bundle=bundle, dataset_dir=dataset_dir, output_dir=output_dir)
+    if bundle is not None and overrides.get("models") is not None:
+        raise ValueError(f"bundle={bundle!r} and models both name what is attacked; give one.")
+    for id_ in ("checklist_sweeps", "checklist_roles"):
+        if id_ in overrides and overrides.get("checklist") in (None, False):
+            raise ValueError(f"{id_} is read with --checklist True only.")
     _run("vafa_attack", "benchmark.json", {**given, **overrides})
 
 
 def harden(
-    bundle: str | None = None, dataset_dir: str | None = None, ckpt_dir: str | None = None, **overrides: Any
+    bundle: str | None = None, dataset_dir: str | None = None, *, ckpt_dir: str | None = None, **overrides: Any
 ) -> None:
     """Continue the training of a segmentation bundle with VAFT; the best weights are the best under attack.
 
@@ -127,39 +130,27 @@ def fetch_lpips_trunk(output: str | None = None) -> str:
 
 def _run(bundle: str, config: str, overrides: Mapping[str, Any]) -> None:
     """Run a config of a shipped bundle, and log the equivalent call of MONAI."""
-    path = shipped_bundles() / bundle / "configs" / config
+    path = os.fspath(shipped_bundles() / bundle / "configs" / config)
     given = dict(overrides)
+    args_file = given.pop("args_file", None)
+    if args_file is not None:
+        given = {**ConfigParser.load_config_file(check_path("args_file", args_file)), **given}
     # `monai.bundle run` calls its own configs config_file, so the configs of the bundle need another id.
-    if "config_file" in given:
-        given["configs"] = given.pop("config_file")
-    _check_ids(path, given)
+    if "config_file" in given and Path(str(given["config_file"])).name != config:
+        given["configs"] = given["config_file"]
+    given.pop("config_file", None)
+    known = ConfigParser.load_config_file(path)
+    given = check_values(known, given)
+    check_ids(config, known, given, values=given)
     # As an expression, so that MONAI takes nothing in it for ids and objects of the config that runs.
     if isinstance(given.get("overrides"), dict):
-        given["overrides"] = "$" + repr(given["overrides"]).replace("@", "\\x40")
+        given["overrides"] = as_expression(given["overrides"])
     # MONAI ignores overrides that are None.
-    given = {id_: "$None" if value is None else value for id_, value in given.items()}
-    words = [word for id_, value in given.items() for word in (f"--{id_}", _as_text(value))]
-    line = shlex.join(["python", "-m", "monai.bundle", "run", "--config_file", os.fspath(path), *words])
+    given = {id_: "$None" if value is None else as_config(value) for id_, value in given.items()}
+    words = [word for id_, value in given.items() for word in (f"--{id_}", as_word(value))]
+    line = shlex.join(["python", "-m", "monai.bundle", "run", "--config_file", path, *words])
     logger.info("The same without this command:\n%s", line)
-    monai.bundle.run(config_file=os.fspath(path), **given)
-
-
-def _check_ids(path: Path, overrides: Mapping[str, Any]) -> None:
-    """Refuse ids that the config does not have: MONAI would accept them silently, to no effect."""
-    known = ConfigParser.load_config_file(os.fspath(path))
-    for id_ in overrides:
-        name = id_.replace("::", "#").partition("#")[0].removeprefix("+")
-        if name in known or name in _OF_RUN:
-            continue
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else f": it has {', '.join(known)}."
-        raise ValueError(f"{path.name} has no id {name!r}{hint}")
-
-
-def _as_text(value: Any) -> str:
-    """A value as a word of the command line that is read as the same value again."""
-    text = str(value)
-    return text if DefaultParseValue(text) == value else repr(value)
+    monai.bundle.run(config_file=path, **given)
 
 
 def _without_none(**values: Any) -> dict[str, Any]:

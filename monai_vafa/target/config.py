@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import BundlePropertyConfig
 
 from .scripts import BundleModules
+from .words import as_config
 
 __all__ = ["PARTS", "Parts", "config_files", "find_checkpoint", "open_parts"]
 
@@ -156,6 +157,7 @@ def open_parts(
     names = [str(path) for path in files]
     content = ConfigParser.load_config_files(names)
     modules = BundleModules(folder)
+    settings = {"bundle_root": str(folder), "device": f"$torch.device('{device}')", **overrides}
     with modules:
         workflow = ConfigWorkflow(
             config_file=names,
@@ -164,7 +166,7 @@ def open_parts(
             # Initialising would load weights, and make the data sets for that.
             init_id="_not_run_",
             workflow_type="train" if content.keys() & {"train", "validate", "trainer"} else "infer",
-            **{"bundle_root": str(folder), "device": f"$torch.device('{device}')", **overrides},
+            **{id_: as_config(value) for id_, value in settings.items()},
         )
         workflow.parser.set(_on_device(workflow.parser.get(), str(device)))
         workflow.initialize()

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from monai.bundle import download
 
+from monai_vafa.data.paths import check_path
+
 __all__ = ["announce", "copy_bundle", "file_sha256", "find_bundle", "fingerprint", "read_metadata", "shipped_bundles"]
 
 logger = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ def find_bundle(
     Find the folder of a bundle, and download the bundle if necessary.
 
     The first of these that exists: a folder of this path; a bundle of this name that ships with the package, unless
-    ``version`` or ``source`` ask for another one; a bundle of this name in the model zoo.
+    ``version``, ``source`` or ``bundle_dir`` ask for another one; a bundle of this name in the model zoo.
 
     Args:
         bundle: path of a folder, or name of a bundle; with ``source="huggingface_hub"`` also "OWNER/NAME".
@@ -58,17 +60,25 @@ def find_bundle(
 
     Raises:
         FileNotFoundError: If ``bundle`` is a path and the folder does not exist.
-        ValueError: If ``bundle`` is empty, the folder is not a bundle, or the download fails.
+        ValueError: If ``bundle`` is empty, the folder is not a bundle, the download fails, or something is given that
+            only a download reads.
     """
+    asked = {"version": version, "source": source, "bundle_dir": bundle_dir}
+    for key, value in {"bundle": bundle, **asked}.items():
+        if value is not None:
+            check_path(key, value)
+    unread = [key for key, value in asked.items() if value is not None]
     if not bundle:
         raise ValueError(f"bundle={bundle!r} must be the folder of a bundle, or the name of one.")
     path = Path(bundle).expanduser()
     if path.is_dir():
+        if unread:
+            raise ValueError(f"{unread[0]} is for bundles of the model zoo, but bundle={str(path)!r} is a folder here.")
         return _checked(path.resolve())
     name = os.fspath(bundle)
     if not re.fullmatch(r"\w[\w.-]*" + (r"(/\w[\w.-]*)?" if source == "huggingface_hub" else ""), name):
         raise FileNotFoundError(f"bundle {name!r} is not a folder; give the folder of a bundle, or the name of one.")
-    if version is None and source is None and name in _shipped():
+    if not unread and name in _shipped():
         return shipped_bundles() / name
     kept = Path(bundle_dir or Path(torch.hub.get_dir()) / "bundle").expanduser().resolve()
     words: dict[str, Any] = {"name": name.rpartition("/")[2]}

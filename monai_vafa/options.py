@@ -1,0 +1,188 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What users set: an option is accepted only if the run reads it, and paths and names stay as they were typed."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fire.parser import DefaultParseValue
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.reference_resolver import ReferenceResolver
+from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
+
+from monai_vafa.data.paths import check_path
+from monai_vafa.target import shipped_bundles
+from monai_vafa.target.words import SYNTAX, texts_in
+
+__all__ = [
+    "TEXTS",
+    "as_word",
+    "check_ids",
+    "check_run",
+    "check_values",
+    "read_words",
+]
+
+# Parameters of monai.bundle.run that are not ids of the config.
+_OF_RUN = ("run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file")
+# Ids that are paths or names. Some may also be None, False or a list.
+TEXTS = (
+    *("bundle", "config_file", "configs", "workflow", "checkpoint", "activation", "version", "source", "bundle_dir"),
+    *("dataset_dir", "datalist_section", "device", "output_dir", "ckpt_dir", "description", "lpips_trunk", "attack"),
+    *("run_id", "init_id", "final_id", "meta_file", "logging_file", "args_file"),
+)
+# MONAI's own: every bundle has them, and programs other than a run read them.
+_STANDARD = ("bundle_root", "imports", "network_def", "inferer", "dataset", "_meta_")
+
+
+def read_words(words: Sequence[str]) -> list[str]:
+    """
+    Words of a command line such that Fire reads paths and names as text.
+
+    Fire would make numbers of ``2024_06_01`` and ``12e7814``, and cut ``a#b`` after the a.
+
+    Raises:
+        ValueError: If an option has no value, or is given twice.
+    """
+    made, seen, todo = list(words[:1]), set(), list(words[1:])
+    while todo and todo[0] != "--":
+        word = todo.pop(0)
+        if not re.match("--|-[A-Za-z]", word):
+            made.append(_quoted(word))
+            continue
+        flag, equals, value = word.partition("=")
+        id_ = flag.lstrip("-").replace("-", "_")
+        is_text = any(text == id_ or (len(id_) == 1 and text.startswith(id_)) for text in TEXTS)
+        if id_ in seen:
+            raise ValueError(f"{flag} is given twice.")
+        seen.add(id_)
+        if not equals and todo and not re.match("--|-[A-Za-z]", todo[0]):
+            value = todo.pop(0)
+        elif not equals and is_text:
+            raise ValueError(f"{flag} needs a value.")
+        made.append(f"{flag}={_quoted(value) if is_text else value}" if value else flag)
+    return made + todo
+
+
+def _quoted(word: str) -> str:
+    """A path or name in quotes, unless it is None, False, a list or in quotes already."""
+    if word in ("None", "False"):
+        return word
+    value = DefaultParseValue(word) if word[:1] in ("[", "(", "'", '"') else word
+    return word if isinstance(value, (list, tuple)) else repr(value if isinstance(value, str) else word)
+
+
+def check_values(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of ids, checked against what a config has there: text is text, switches are True or False."""
+    checked = dict(given)
+    for id_, value in given.items():
+        default = known.get(id_)
+        if value is None or (isinstance(value, str) and value.startswith(SYNTAX)):
+            continue
+        if id_ in TEXTS:
+            for each in value if isinstance(value, (list, tuple)) else [value]:
+                if each is not False or id_ not in ("checkpoint", "logging_file"):
+                    check_path(id_, each) if id_ != "description" else None
+        elif isinstance(default, bool):
+            words = {"true": True, "false": False}
+            checked[id_] = words.get(value.lower()) if isinstance(value, str) else value
+            if not isinstance(checked[id_], bool):
+                raise ValueError(f"{id_}={value!r} must be True or False.")
+        elif isinstance(default, (int, float)) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError(f"{id_}={value!r} must be a number.")
+    return checked
+
+
+def check_ids(name: str, config: Mapping[str, Any], given: Iterable[str], *, values: Mapping[str, Any]) -> None:
+    """
+    Refuse ids that a run does not read; MONAI would accept them without a word.
+
+    Args:
+        name: name of the config.
+        config: the config as it is.
+        given: ids that were set.
+        values: values of ids that replace those of the config.
+
+    Raises:
+        ValueError: If the config has no such id, or nothing in the run refers to it.
+    """
+    parser = ConfigParser(copy.deepcopy(dict(config)))
+    for id_, value in values.items():
+        if id_ not in _OF_RUN:
+            parser.set(copy.deepcopy(value), id_)
+    read = _read(parser, [values.get("init_id") or "initialize", values.get("run_id") or "run"])
+    for id_ in given:
+        path = ReferenceResolver.normalize_id(id_)
+        first = path.partition("::")[0].removeprefix("+")
+        if first in (*_OF_RUN, *_STANDARD) or any(_contains(path, each) or _contains(each, path) for each in read):
+            continue
+        close = difflib.get_close_matches(first, config, 1)
+        if first in config:
+            raise ValueError(
+                f"nothing reads {id_!r} in this run of {name}: what would is replaced by other options, or asks for "
+                "another id. Leave it out."
+            )
+        hint = f"; did you mean {close[0]!r}?" if close else f": it has {', '.join(config)}."
+        raise ValueError(f"{name} has no id {first!r}{hint}")
+
+
+def check_run(bundle: str, name: str) -> None:
+    """
+    Check the options of a run that has just begun, see :func:`check_ids`; the first expression of our configs.
+
+    Args:
+        bundle: name of a shipped bundle.
+        name: file name of the config.
+
+    Raises:
+        TypeError: If a path or name is not text.
+        ValueError: If an option has a wrong value, or nothing reads it.
+    """
+    # MONAI tells an expression nothing of the config that it is in, so this looks for it among the callers.
+    frame: Any = sys._getframe()
+    callers = []
+    while frame is not None:
+        callers.append(frame.f_locals.get("self"))
+        frame = frame.f_back
+    config = next(each for each in callers if isinstance(each, ConfigParser)).get()
+    workflow = next((each for each in callers if isinstance(each, ConfigWorkflow)), None)
+    roots = ["initialize", "run", *(getattr(workflow, id_, None) or "" for id_ in ("init_id", "run_id", "final_id"))]
+    known = ConfigParser.load_config_file(os.fspath(shipped_bundles() / bundle / "configs" / name))
+    changed = check_values(known, {id_: value for id_, value in config.items() if value != known.get(id_)})
+    if wrong := [id_ for id_, value in changed.items() if value is not config[id_]]:
+        raise ValueError(f"{wrong[0]}={config[wrong[0]]!r} must be True or False.")
+    tracking = DEFAULT_EXP_MGMT_SETTINGS["mlflow"]["configs"]
+    new = [id_ for id_ in config if id_ not in known and id_ not in tracking]
+    read = _read(ConfigParser(dict(config)), roots)
+    if unread := [id_ for id_ in new if not any(_contains(id_, each) for each in read)]:
+        check_ids(name, known, unread, values={})
+
+
+def as_word(value: Any) -> str:
+    """A value as a word of the command line that is read as the same value again."""
+    text = str(value)
+    return text if DefaultParseValue(text) == value else repr(value)
+
+
+def _read(parser: ConfigParser, roots: Iterable[str]) -> set[str]:
+    """Ids that a run reads, normalized."""
+    todo, read = [*roots, "finalize"], set()
+    while todo:
+        id_ = ReferenceResolver.normalize_id(todo.pop())
+        if id_ in read or id_ not in parser:
+            continue
+        read.add(id_)
+        for text in texts_in(parser[id_]):
+            todo += [text[1:]] if text.startswith("%") else ReferenceResolver.match_refs_pattern(text)
+    return read
+
+
+def _contains(outer: str, inner: str) -> bool:
+    return inner == outer or inner.startswith(f"{outer}::")
