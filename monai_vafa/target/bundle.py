@@ -28,6 +28,7 @@ from .cases import cases_of_config, cases_of_folder
 from .config import Parts, config_files, find_checkpoint, open_parts
 from .facts import find_activation, flat, output_classes
 from .preprocessing import Preprocessing
+from .probabilities import LogitNetwork, are_probabilities, to_logits
 from .source import announce, file_sha256, find_bundle, fingerprint, read_metadata
 from .target import Target
 from .windows import SliceNetwork, image_window, inferer_window
@@ -194,17 +195,29 @@ class BundleTarget(Target):
         """
         See :meth:`Target.logits`.
 
+        If the first prediction shows that the network gives probabilities, :attr:`network` is replaced by one that
+        gives their logits.
+
         Raises:
             ValueError: If the number of output channels is not that of the class names.
         """
-        with self.parts.modules, torch.no_grad(), eval_mode(self.network):
-            logits = as_logits(self.inferer(image.to(self.device), self.network))
+        # Windows are put together as the bundle does it, be they logits or probabilities.
+        network = self.network.network if isinstance(self.network, LogitNetwork) else self.network
+        with self.parts.modules, torch.no_grad(), eval_mode(network):
+            logits = as_logits(self.inferer(image.to(self.device), network))
         if logits.shape[1] != len(self.class_names):
             raise ValueError(
                 f"the network has {logits.shape[1]} output channels, but {self.name} names {len(self.class_names)} "
                 f"classes ({', '.join(self.class_names)}): name the right ones with overrides={{'class_names': [...]}}."
             )
-        return logits
+        if network is self.network and are_probabilities(logits):
+            logger.warning(
+                "the network of %s gives probabilities, not logits: they are converted back, and where they are "
+                "exactly 0 or 1 an attack has no gradient to follow",
+                self.name,
+            )
+            object.__setattr__(self, "network", LogitNetwork(network))
+        return to_logits(logits) if network is not self.network else logits
 
     def cases(
         self, dataset_dir: str | os.PathLike | None = None, *, section: str | None = None
