@@ -15,11 +15,14 @@ __all__ = [
     "check_activation",
     "check_channels",
     "check_class_channels",
+    "check_unit",
     "classes_exclude",
     "predicted_labels",
 ]
 
 Activation = Literal["softmax", "sigmoid"]
+
+_UNIT_TOLERANCE = 0.01
 
 
 def as_logits(output: Any) -> torch.Tensor:
@@ -115,4 +118,14 @@ def check_channels(label: torch.Tensor, num_classes: int) -> None:
             f"label has {given}, but activation='sigmoid' takes (B, {num_classes}, *spatial), a channel of 0 and 1 for "
             "each class, such as monai.transforms.ConvertToMultiChannelBasedOnBratsClassesd makes of a class map; "
             "for classes that exclude each other use activation='softmax'."
+        )
+
+
+def check_unit(name: str, image: torch.Tensor) -> None:
+    """Check that an image has values in [0, 1], up to rounding and resampling, as comparisons of images assume."""
+    low, high = torch.aminmax(image.detach())
+    if low < -_UNIT_TOLERANCE or high > 1 + _UNIT_TOLERANCE:
+        raise ValueError(
+            f"{name} must have values in [0, 1], got [{float(low):.4g}, {float(high):.4g}]: scale both images by one "
+            "intensity range first, as in (image - lowest) / (highest - lowest)."
         )

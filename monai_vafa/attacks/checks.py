@@ -24,6 +24,7 @@ __all__ = [
     "check_fields",
     "check_flag",
     "check_image_values",
+    "check_integer",
     "check_label",
     "check_levels",
     "check_positive",

@@ -13,6 +13,8 @@ from monai.transforms import MapLabelValue, Transform
 
 from monai_vafa.outputs import Activation, check_activation
 
+from .checks import check_integer
+
 __all__ = ["EraseClass", "SwapClasses"]
 
 
@@ -22,21 +24,42 @@ class _RelabelTarget(Transform):
     backend = MapLabelValue.backend
 
     def __init__(self, orig_labels: list[int], target_labels: list[int], activation: Activation) -> None:
-        if any(int(c) != c or c < 0 for c in orig_labels + target_labels):
-            raise ValueError(f"classes must be integers of at least 0, got {orig_labels} and {target_labels}.")
         self.activation = check_activation(activation)
-        self.classes = orig_labels
-        self._relabel = MapLabelValue(orig_labels, target_labels)
+        self.classes = [check_integer("classes", c) for c in orig_labels]
+        targets = [check_integer("classes", c) for c in target_labels]
+        if min(self.classes + targets) < 0:
+            raise ValueError(f"classes must be integers of at least 0, got {orig_labels} and {target_labels}.")
+        if activation == "softmax" and self.classes == targets:
+            raise ValueError(
+                f"class {self.classes[0]} would become class {targets[0]}, which leaves every label as it is; give "
+                "two different classes, such as EraseClass(1) or SwapClasses(1, 2)."
+            )
+        self._relabel = MapLabelValue(self.classes, targets)
 
     def __call__(self, label: NdarrayOrTensor) -> NdarrayOrTensor:
-        """The target of a class map of any shape, or with sigmoid of ``(classes, *spatial)``, 0 and 1."""
+        """
+        The target of a class map of any shape, or with sigmoid of ``(classes, *spatial)``, 0 and 1.
+
+        Raises:
+            ValueError: If it would be the label itself.
+        """
         if self.activation == "softmax":
-            return self._relabel(label)
+            self._check_changed(label, target := self._relabel(label))
+            return target
         if max(self.classes) >= len(label):
             raise ValueError(f"label has {len(label)} channels, none for class {max(self.classes)}.")
         target = copy.deepcopy(label)
         self._change_channels(target)
+        self._check_changed(label, target)
         return target
+
+    def _check_changed(self, label: Any, target: Any) -> None:
+        """An attack towards the label itself would improve the prediction."""
+        if bool((target == label).all()):
+            raise ValueError(
+                f"label holds nothing to change for {type(self).__name__} of {self.classes}: an attack towards the label "
+                "itself would improve the prediction. Choose classes that the case shows, or leave the case out."
+            )
 
     @abstractmethod
     def _change_channels(self, target: Any) -> None:
@@ -53,7 +76,8 @@ class EraseClass(_RelabelTarget):
         activation: ``"softmax"`` for class maps, ``"sigmoid"`` for labels with a channel per class.
 
     Raises:
-        ValueError: If a class is not an integer, ``activation`` is unknown, or ``fill`` is given for sigmoid.
+        ValueError: If a class is not an integer of at least 0, both are the same, ``activation`` is unknown, or
+            ``fill`` is given for sigmoid.
     """
 
     def __init__(self, class_index: int, fill: int = 0, activation: Activation = "softmax") -> None:
@@ -75,10 +99,12 @@ class SwapClasses(_RelabelTarget):
         activation: ``"softmax"`` for class maps, ``"sigmoid"`` for labels with a channel per class.
 
     Raises:
-        ValueError: If a class is not an integer or ``activation`` is unknown.
+        ValueError: If a class is not an integer of at least 0, both are the same, or ``activation`` is unknown.
     """
 
     def __init__(self, a: int, b: int, activation: Activation = "softmax") -> None:
+        if a == b:
+            raise ValueError(f"a={a} and b={b} are one class, so that every label would stay as it is.")
         super().__init__([a, b], [b, a], activation)
 
     def _change_channels(self, target: Any) -> None:

@@ -8,6 +8,8 @@ from functools import lru_cache
 
 import torch
 
+from .precision import full_precision
+
 __all__ = ["dct", "dct_basis", "idct"]
 
 
@@ -31,9 +33,9 @@ def dct(x: torch.Tensor, spatial_dims: int = 3) -> torch.Tensor:
         spatial_dims: how many of the last axes are transformed, 1 to 3.
 
     Returns:
-        coefficients, same shape and dtype.
+        coefficients, same shape and dtype; computed in float32 or wider, whatever autocast says.
     """
-    return _transform(x, spatial_dims, inverse=False)
+    return _transform(x, spatial_dims, inverse=False).to(x.dtype)
 
 
 def idct(x: torch.Tensor, spatial_dims: int = 3) -> torch.Tensor:
@@ -45,11 +47,12 @@ def idct(x: torch.Tensor, spatial_dims: int = 3) -> torch.Tensor:
         spatial_dims: how many of the last axes are transformed, 1 to 3.
 
     Returns:
-        samples, same shape and dtype.
+        samples, same shape and dtype; computed in float32 or wider, whatever autocast says.
     """
-    return _transform(x, spatial_dims, inverse=True)
+    return _transform(x, spatial_dims, inverse=True).to(x.dtype)
 
 
+@full_precision
 def _transform(x: torch.Tensor, spatial_dims: int, inverse: bool) -> torch.Tensor:
     if not x.is_floating_point():
         raise TypeError(f"the DCT takes floating tensors, got {x.dtype}; convert with .float() first.")

@@ -1,6 +1,10 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From voxels to the DCT coefficients of blocks and back, and their quantisation, on the 0-255 scale of the voxels."""
+"""
+From voxels to the DCT coefficients of blocks and back, and their quantisation, on the 0-255 scale of the voxels.
+
+Half precision becomes float32.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,12 @@ import torch
 
 from .blocks import merge_blocks, split_blocks
 from .dct import dct, idct
+from .precision import full_precision
 
 __all__ = ["block_spectrum", "quantize", "quantize_image", "soft_round", "spectrum_to_image"]
 
 
+@full_precision
 def block_spectrum(image: torch.Tensor, block_size: int | Sequence[int]) -> torch.Tensor:
     """
     DCT coefficients of each block of an image: ``DCT(255 x - 128)``.
@@ -29,6 +35,7 @@ def block_spectrum(image: torch.Tensor, block_size: int | Sequence[int]) -> torc
     return dct(split_blocks(image * 255 - 128, block_size), spatial_dims=image.ndim - 2)
 
 
+@full_precision
 def spectrum_to_image(spectrum: torch.Tensor, spatial_shape: Sequence[int]) -> torch.Tensor:
     """
     Undo :func:`block_spectrum`: ``(IDCT(c) + 128) / 255``, not clipped.
@@ -43,6 +50,7 @@ def spectrum_to_image(spectrum: torch.Tensor, spatial_shape: Sequence[int]) -> t
     return (merge_blocks(idct(spectrum, spatial_dims=spectrum.ndim - 3), spatial_shape) + 128) / 255
 
 
+@full_precision
 def soft_round(u: torch.Tensor, alpha: float) -> torch.Tensor:
     """
     Differentiable rounding (Hanif et al., MICCAI 2023; after AdvDrop, Duan et al., ICCV 2021).
@@ -54,7 +62,7 @@ def soft_round(u: torch.Tensor, alpha: float) -> torch.Tensor:
         alpha: softness in (0, 1); towards 0 the result is ``u`` rounded.
 
     Returns:
-        same shape and dtype as ``u``.
+        same shape as ``u``, float32 or wider.
 
     Raises:
         ValueError: If ``alpha`` is not in (0, 1).
@@ -65,6 +73,7 @@ def soft_round(u: torch.Tensor, alpha: float) -> torch.Tensor:
     return floor + (torch.tanh((u - floor - 0.5) * math.log(2 / alpha - 1)) / (1 - alpha) + 1) / 2
 
 
+@full_precision
 def quantize(coefficients: torch.Tensor, table: torch.Tensor | float, alpha: float | None = None) -> torch.Tensor:
     """
     Round coefficients to multiples of a table's entries.
@@ -81,6 +90,7 @@ def quantize(coefficients: torch.Tensor, table: torch.Tensor | float, alpha: flo
     return (ratio.round() if alpha is None else soft_round(ratio, alpha)) * table
 
 
+@full_precision
 def quantize_image(
     image: torch.Tensor, table: torch.Tensor | float, block_size: int | Sequence[int] = 32
 ) -> torch.Tensor:

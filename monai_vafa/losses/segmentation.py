@@ -12,6 +12,7 @@ import torch
 from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss
 from torch.nn.modules.loss import _Loss
 
+from monai_vafa.frequency.precision import full_precision
 from monai_vafa.outputs import Activation, check_activation
 
 __all__ = ["DiceCrossEntropyLoss", "SegmentationLoss", "SoftDiceLoss"]
@@ -25,7 +26,8 @@ _ACTIVATIONS: dict[Activation, dict[str, Any]] = {
 
 class SegmentationLoss(_Loss):
     """
-    Base of the losses that compare logits ``(B, classes, *spatial)`` with a label and return a scalar.
+    Base of the losses that compare logits ``(B, classes, *spatial)`` with a label and return a scalar, in
+    float32 or wider also under autocast.
 
     With softmax, the label is a class map ``(B, 1, *spatial)``; with sigmoid, it has the shape of the logits and holds
     0 and 1.
@@ -59,6 +61,7 @@ class DiceCrossEntropyLoss(SegmentationLoss):
         activation: see :class:`SegmentationLoss`.
     """
 
+    @full_precision
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Loss of a batch: logits and label."""
         return _dice_cross_entropy(self.activation or "softmax")(input, target)
@@ -72,6 +75,7 @@ class SoftDiceLoss(SegmentationLoss):
         activation: see :class:`SegmentationLoss`.
     """
 
+    @full_precision
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Loss of a batch: logits and label."""
         return _soft_dice(self.activation or "softmax")(input, target)

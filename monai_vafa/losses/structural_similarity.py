@@ -12,6 +12,8 @@ from monai.utils import LossReduction
 from torch.nn.modules.loss import _Loss
 
 from monai_vafa.frequency import block_sides, split_blocks
+from monai_vafa.frequency.precision import full_precision
+from monai_vafa.outputs import check_unit
 
 __all__ = ["BlockSSIMLoss"]
 
@@ -32,29 +34,32 @@ class BlockSSIMLoss(_Loss):
     Args:
         block_size: block side in voxels, an int or one per axis; the window leaves out sides of 1, so that
             ``(32, 32, 1)`` compares axial slices. All other sides must be at least 3.
-        reduction: ``"mean"`` over the batch, or ``"none"`` for one value per volume.
+        reduction: ``"mean"`` or ``"sum"`` over the batch, or ``"none"`` for one value per volume.
     """
 
     def __init__(self, block_size: int | Sequence[int] = 32, reduction: LossReduction | str = "mean") -> None:
         super().__init__(reduction=LossReduction(reduction).value)
         self.block_size = block_size
 
+    @full_precision
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """
         Compare two batches of volumes.
 
         Args:
-            input: ``(B, C, *spatial)``, values in [0, 1].
-            target: same shape.
+            input: ``(B, C, *spatial)``, values about [0, 1].
+            target: same shape, values in [0, 1].
 
         Returns:
-            loss in [0, 1]: a scalar, or ``(B,)`` with ``reduction="none"``.
+            loss in [0, 1], float32 or wider also under autocast: a scalar, or ``(B,)`` with ``reduction="none"``.
 
         Raises:
-            ValueError: If the shapes differ or a block is too small for the window.
+            ValueError: If the shapes differ, ``target`` has values outside [0, 1], or a block is too small for the
+                window.
         """
         if input.shape != target.shape:
             raise ValueError(f"input and target must have the same shape, got {input.shape} and {target.shape}.")
+        check_unit("target", target)
         sides = [side for side in block_sides(self.block_size, input.ndim - 2) if side > 1]
         if len(sides) < 2 or min(sides) < _WINDOW:
             raise ValueError(
@@ -66,8 +71,11 @@ class BlockSSIMLoss(_Loss):
             return split_blocks(volume, self.block_size).reshape(-1, *sides)
 
         similarity = _ssim(as_images(input), as_images(target)).clamp(min=0)
+        similarity = similarity - (similarity.detach() - 1).clamp(min=0)  # rounding may take it above 1
         loss = 1 - similarity.reshape(input.shape[0], -1).mean(1)
-        return loss.mean() if self.reduction == LossReduction.MEAN else loss
+        if self.reduction == LossReduction.NONE:
+            return loss
+        return loss.mean() if self.reduction == LossReduction.MEAN else loss.sum()
 
 
 def _ssim(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from abc import abstractmethod
 import torch
 import torch.nn.functional as F
 
+from monai_vafa.frequency.precision import full_precision
 from monai_vafa.outputs import Activation, check_channels
 
 from .segmentation import SegmentationLoss
@@ -81,6 +82,7 @@ class VoxelAnswers:
 class _WeightedCrossEntropy(SegmentationLoss):
     """Mean over all voxels of a weight, constant in the backward pass, times the cross entropy."""
 
+    @full_precision
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """
         Loss of a batch.
@@ -180,6 +182,7 @@ class JensenShannonLoss(SegmentationLoss):
             each class of a voxel.
     """
 
+    @full_precision
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """
         Loss of a batch.

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import torch
 
+from monai_vafa.frequency.precision import full_precision
+from monai_vafa.outputs import check_unit
+
 __all__ = ["changed_voxel_rate", "linf_distance", "rmse_distance"]
 
 
@@ -19,8 +22,11 @@ def linf_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(B,)``, in [0, 255].
+
+    Raises:
+        ValueError: If shapes differ or values are outside [0, 1].
     """
-    return 255 * (y_pred - y).abs().flatten(1).amax(1)
+    return 255 * _difference(y_pred, y).abs().amax(1)
 
 
 def rmse_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -33,8 +39,11 @@ def rmse_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(B,)``, in [0, 255].
+
+    Raises:
+        ValueError: If shapes differ or values are outside [0, 1].
     """
-    return 255 * (y_pred - y).square().flatten(1).mean(1).sqrt()
+    return 255 * _difference(y_pred, y).square().mean(1).sqrt()
 
 
 def changed_voxel_rate(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -47,5 +56,26 @@ def changed_voxel_rate(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(B,)``, in [0, 1].
+
+    Raises:
+        ValueError: If shapes differ.
     """
+    _check_shapes(y_pred, y)
     return (y_pred != y).any(1).flatten(1).float().mean(1)
+
+
+@full_precision
+def _difference(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    _check_shapes(y_pred, y)
+    if not y_pred.is_floating_point() or not y.is_floating_point():  # unsigned integers would wrap around
+        y_pred, y = y_pred.float(), y.float()
+    for name, image in (("y_pred", y_pred), ("y", y)):
+        check_unit(name, image)
+    return (y_pred - y).flatten(1)
+
+
+def _check_shapes(y_pred: torch.Tensor, y: torch.Tensor) -> None:
+    if y_pred.shape != y.shape or y.ndim < 3 or y.numel() == 0:
+        raise ValueError(
+            f"y_pred and y must have the same shape (B, C, *spatial), got {tuple(y_pred.shape)} and {tuple(y.shape)}."
+        )

@@ -15,6 +15,7 @@ from monai.metrics.regression import RegressionMetric
 from monai.utils import MetricReduction, convert_data_type
 
 from monai_vafa.metrics.trunk import TrunkUnavailable, find_trunk
+from monai_vafa.outputs import check_unit
 
 __all__ = ["LPIPSMetric", "lpips_if_available"]
 
@@ -90,6 +91,7 @@ class LPIPSMetric(RegressionMetric):
         for name, value in (("y_pred", y_pred), ("y", y)):
             if not torch.isfinite(value).all():
                 raise ValueError(f"{name} must be finite, but has NaN or infinite values")
+            check_unit(name, value)
 
         device = self.device or y_pred.device
         self.net.to(device)

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from monai.config import NdarrayOrTensor
 from monai.transforms import Randomizable, Transform
-from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
+from monai.utils import TransformBackends, convert_to_dst_type
 from torch.utils.data import get_worker_info
 
 from monai_vafa.attacks import Attack, SlidingWindowAttack
+from monai_vafa.attacks.checks import plain_tensor
 
 __all__ = ["AttackTransform", "like_input"]
 
@@ -101,8 +102,8 @@ class AttackTransform(Transform, Randomizable):
             )
         if randomize:
             self.randomize()
-        image: torch.Tensor = convert_to_tensor(img, track_meta=False)
-        labels = None if label is None else convert_to_tensor(label, track_meta=False)[None]
+        image = plain_tensor("img", img)
+        labels = None if label is None else plain_tensor("label", label)[None]
         adversarial = self.windows(self.attack, self.network, image[None], labels)[0]
         return like_input(adversarial, img)
 
@@ -119,5 +120,5 @@ def _in_persistent_worker() -> bool:
 
 def like_input(result: torch.Tensor, img: NdarrayOrTensor) -> NdarrayOrTensor:
     """A float32 result of the type that went in, with its meta data and, if that is a floating one, its dtype."""
-    floating = torch.as_tensor(img[:0]).is_floating_point()
+    floating = plain_tensor("img", img[:0]).is_floating_point()
     return convert_to_dst_type(result, img, dtype=None if floating else torch.float32)[0]

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
-import torch
 from monai.config import NdarrayOrTensor
 from monai.transforms import RandomizableTransform, Transform
-from monai.utils import TransformBackends, convert_to_tensor
+from monai.utils import TransformBackends
 
+from monai_vafa.attacks.checks import check_image_values, check_positive, check_range, plain_tensor
 from monai_vafa.frequency import block_sides, quantize_image
 
 from .attack import like_input
@@ -43,11 +44,10 @@ class FrequencyQuantize(Transform):
         block_size: Sequence[int] | int = 32,
         intensity_range: Sequence[float] | None = (0.0, 1.0),
     ) -> None:
-        if q <= 0:
-            raise ValueError(f"q={q} must be above 0.")
-        if intensity_range is not None and not intensity_range[0] < intensity_range[1]:
-            raise ValueError(f"intensity_range={intensity_range} must be (lowest, highest) or None.")
-        self.q = q
+        self.q = check_positive("q", q)
+        if intensity_range is not None:
+            intensity_range = check_range(intensity_range)
+        block_sides(block_size, 1 if isinstance(block_size, Integral) else len(block_size))
         self.block_size = block_size
         self.intensity_range = intensity_range
 
@@ -60,8 +60,14 @@ class FrequencyQuantize(Transform):
 
         Returns:
             like ``img`` in type, floating dtype (float32 for integers) and meta data.
+
+        Raises:
+            ValueError: If ``img`` is empty or holds NaN or infinity, which would spread over a whole block.
         """
-        image = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
+        image = plain_tensor("img", img).float()
+        if 0 in image.shape:
+            raise ValueError(f"img is empty: it has shape {tuple(image.shape)}.")
+        check_image_values(image)
         low, high = self.intensity_range or (float(image.min()), float(image.max()))
         width = (high - low) or 1.0
         block = block_sides(self.block_size, image.ndim - 1)
@@ -93,9 +99,10 @@ class RandFrequencyQuantize(RandomizableTransform):
         intensity_range: Sequence[float] | None = (0.0, 1.0),
     ) -> None:
         RandomizableTransform.__init__(self, prob)
-        if not 0 < q_range[0] <= q_range[1]:
+        low, high = (check_positive("q_range", q) for q in q_range)
+        if low > high:
             raise ValueError(f"q_range={tuple(q_range)} must satisfy 0 < lowest <= highest.")
-        self.q_range = q_range
+        self.q_range = (low, high)
         self.block_size = block_size
         self.intensity_range = intensity_range
         self._q = float(q_range[0])
