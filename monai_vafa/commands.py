@@ -134,11 +134,14 @@ def _run(bundle: str, config: str, overrides: Mapping[str, Any]) -> None:
     given = dict(overrides)
     args_file = given.pop("args_file", None)
     if args_file is not None:
-        given = {**ConfigParser.load_config_file(check_path("args_file", args_file)), **given}
+        content = ConfigParser.load_config_file(check_path("args_file", args_file))
+        if Path(str(content.get("config_file"))).resolve() == Path(path):
+            # As monai.bundle run would have it.
+            del content["config_file"]
+        given = {**content, **given}
     # `monai.bundle run` calls its own configs config_file, so the configs of the bundle need another id.
-    if "config_file" in given and Path(str(given["config_file"])).name != config:
-        given["configs"] = given["config_file"]
-    given.pop("config_file", None)
+    if "config_file" in given:
+        given["configs"] = given.pop("config_file")
     known = ConfigParser.load_config_file(path)
     given = check_values(known, given)
     check_ids(config, known, given, values=given)

@@ -189,7 +189,20 @@ class BundleTarget(Target):
     def preprocess(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """See :meth:`Target.preprocess`."""
         with self.parts.modules:
-            return self.preprocessing(item)
+            made = self.preprocessing(item)
+        self._check_shape(made[self.image_key], item.get(self.image_key))
+        return made
+
+    def _check_shape(self, image: torch.Tensor, path: Any) -> None:
+        """Refuse images of other dimensions or channels than the network takes, by the name of the file."""
+        first = next((each.shape[1] for each in self.network.parameters() if each.ndim >= 4), None)
+        other = self.channels is not None and len(image) not in (self.channels, first)
+        if image.ndim != self.spatial_dims + 1 or 0 in image.shape or other:
+            raise ValueError(
+                f"image {path!r} becomes {tuple(image.shape)} by the preprocessing of {self.name}, but its network "
+                f"takes {self.channels or 'some'} channels and {self.spatial_dims} axes: convert the file, or name "
+                "another preprocessing with ids={'preprocessing': '...'}."
+            )
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """
@@ -243,6 +256,12 @@ class BundleTarget(Target):
         for name, value in (("dataset_dir", dataset_dir), ("section", section)):
             if value is not None:
                 check_path(name, value)
+        cases = self._cases(dataset_dir, section)
+        for item in cases:
+            self.preprocessing.check(item)
+        return cases
+
+    def _cases(self, dataset_dir: str | os.PathLike | None, section: str | None) -> list[dict[str, Any]]:
         keys = {"image_key": self.image_key, "label_key": self.label_key}
         if dataset_dir is None and section is not None:
             dataset_dir = self.parts.optional("dataset_dir")

@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from monai.data import MetaTensor
+from monai.data import MetaTensor, get_track_meta, set_track_meta
 from monai.transforms import (
     AsDiscrete,
+    EnsureTyped,
     Identity,
-    Lambdad,
     LoadImage,
     LoadImaged,
     RandomizableTrait,
@@ -21,18 +23,27 @@ from monai.transforms import (
     ScaleIntensityRange,
     ScaleIntensityRanged,
     ScaleIntensityRangePercentilesd,
+    ToTensord,
     Transform,
 )
 from monai.utils import ensure_tuple
 
 from .facts import flat
+from .files import check_file, use_checked_reader
 
 __all__ = ["Preprocessing", "file_units", "value_range"]
 
 # NIfTI headers hold affines in float32.
 _SAME_PLACE = 1e-3
 # Loading, resampling, cropping and reorienting keep intensities within their range and in their units.
-_HARMLESS = tuple(f"monai.transforms.{name}.dictionary" for name in ("io", "spatial", "croppad", "utility"))
+_HARMLESS = tuple(f"monai.transforms.{name}.dictionary" for name in ("io", "spatial", "croppad"))
+# So do these of the many utilities of MONAI; others apply any function, such as torchvision's Normalize.
+_ALSO_HARMLESS = (
+    *("EnsureChannelFirstd", "AsChannelLastd", "EnsureTyped", "ToTensord", "ToNumpyd", "ToPILd", "ToDeviced"),
+    *("CastToTyped", "Transposed", "SqueezeDimd", "SplitDimd", "ConcatItemsd", "CopyItemsd", "SelectItemsd"),
+    *("DeleteItemsd", "FlattenSubKeysd", "Identityd", "DataStatsd", "SimulateDelayd", "FgBgToIndicesd"),
+    *("ClassesToIndicesd", "FromMetaTensord", "ToMetaTensord", "ApplyTransformToPointsd"),
+)
 _AFTER_LOADING = tuple(f"monai.transforms.{name}." for name in ("croppad", "intensity", "spatial"))
 
 
@@ -76,6 +87,14 @@ class Preprocessing(Transform):
                 "with ids={'preprocessing': '...'}."
             )
         loaders = [part for part in parts if isinstance(part, LoadImaged)]
+        self.loader = loaders[0]._loader if loaders else LoadImage()
+        self.label_loader = LoadImage(ensure_channel_first=True)
+        for loader in (*(part._loader for part in loaders), self.label_loader):
+            use_checked_reader(loader)
+        for part in parts:
+            if isinstance(part, (EnsureTyped, ToTensord)):
+                # Without its affine an image has no place, and a label can't be brought to it.
+                part.converter.track_meta = True
         loaded = list(dict.fromkeys(str(key) for part in loaders for key in part.keys if key != label_key))
         self.file_keys = [image_key] if image_key in loaded or not loaded else loaded
         self.intensity_range = value_range(parts, [image_key, *self.file_keys])
@@ -107,11 +126,30 @@ class Preprocessing(Transform):
             data.update(zip(self.file_keys, files, strict=True))
         if not self.loads_labels:
             data.pop(self.label_key, None)
+        with _tracked():
+            return self._loaded(data, item)
+
+    def check(self, item: Mapping[str, Any]) -> None:
+        """Refuse files that would be misread, by what their headers tell."""
+        loads = {self.image_key: self.loader, **dict.fromkeys(self.file_keys, self.loader)}
+        loads[self.label_key] = self.loader if self.loads_labels else self.label_loader
+        for key, loader in loads.items():
+            for path in ensure_tuple(item.get(key, ())):
+                if isinstance(path, (str, os.PathLike)):
+                    check_file(path, loader)
+
+    def _loaded(self, data: dict[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
         result = self.transform(data)
+        image = result[self.image_key]
+        if not isinstance(image, MetaTensor):
+            raise ValueError(
+                f"the preprocessing makes {type(image).__name__} of {item.get(self.image_key)!r}, which has no affine: "
+                "take out the transform that drops it, with overrides."
+            )
         if self.knows_labels and self.label_key in result:
             label = result[self.label_key]
         elif item.get(self.label_key) is not None:
-            label = LoadImage(ensure_channel_first=True)(item[self.label_key])
+            label = self.label_loader(item[self.label_key])
         else:
             return result
         label = _on_grid_of(result[self.image_key], label)
@@ -129,6 +167,17 @@ class Preprocessing(Transform):
                 "channel for each class."
             )
         return cast(torch.Tensor, AsDiscrete(to_onehot=count)(label))
+
+
+@contextmanager
+def _tracked() -> Iterator[None]:
+    """Affines are kept, whatever MONAI's global switch says."""
+    before = get_track_meta()
+    set_track_meta(True)
+    try:
+        yield
+    finally:
+        set_track_meta(before)
 
 
 def _on_grid_of(image: MetaTensor, label: MetaTensor) -> torch.Tensor:
@@ -175,5 +224,6 @@ def _changing(transforms: Callable | Sequence[Callable], keys: Sequence[str]) ->
         transform
         for transform in flat(transforms)
         if not set(getattr(transform, "keys", keys)).isdisjoint(keys)
-        and (type(transform).__module__ not in _HARMLESS or isinstance(transform, Lambdad))
+        and type(transform).__module__ not in _HARMLESS
+        and type(transform).__name__ not in _ALSO_HARMLESS
     ]

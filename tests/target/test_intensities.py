@@ -12,6 +12,7 @@ from monai.transforms import (
     ScaleIntensityRanged,
     ScaleIntensityRangePercentilesd,
     SpatialPadd,
+    TorchVisiond,
 )
 
 from monai_vafa.target.preprocessing import file_units, value_range
@@ -24,6 +25,7 @@ def ct(clip=True, b_min=0, b_max=1):
 PERCENTILES = ScaleIntensityRangePercentilesd("image", 1, 99, -1, 1, clip=True)
 LAMBDA = Lambdad("image", torch.sqrt)
 PAD, TURN = SpatialPadd("image", 8), Orientationd("image", "RAS", labels=None)
+NORMALIZE = TorchVisiond("image", "Normalize", mean=[0.485], std=[0.229])
 OF_LABEL = Lambdad("label", torch.sign)
 
 
@@ -39,6 +41,7 @@ OF_LABEL = Lambdad("label", torch.sign)
         ([ScaleIntensityd("image"), NormalizeIntensityd("image")], None),
         ([PERCENTILES], (-1, 1)),
         ([TURN], None),
+        ([ct(), NORMALIZE], None),
     ],
 )
 def test_range_is_what_the_last_transform_of_intensities_makes(transforms, bounds):
@@ -47,7 +50,15 @@ def test_range_is_what_the_last_transform_of_intensities_makes(transforms, bound
 
 @pytest.mark.parametrize(
     "transforms",
-    [[PERCENTILES], [NormalizeIntensityd("image")], [LAMBDA, ct()], [ct(), ct()], [ct(b_min=None, b_max=None)]],
+    [
+        [PERCENTILES],
+        [NORMALIZE],
+        [TURN, ct(), NORMALIZE],
+        [NormalizeIntensityd("image")],
+        [LAMBDA, ct()],
+        [ct(), ct()],
+        [ct(b_min=None, b_max=None)],
+    ],
 )
 def test_no_way_back_is_guessed(transforms):
     assert file_units(transforms, ["image"]) is None
