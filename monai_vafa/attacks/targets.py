@@ -57,8 +57,8 @@ class _RelabelTarget(Transform):
         """An attack towards the label itself would improve the prediction."""
         if bool((target == label).all()):
             raise ValueError(
-                f"label holds nothing to change for {type(self).__name__} of {self.classes}: an attack towards the label "
-                "itself would improve the prediction. Choose classes that the case shows, or leave the case out."
+                f"label holds nothing to change for {type(self).__name__} of {self.classes}: an attack towards the "
+                "label itself would improve the prediction. Choose classes that the case shows, or leave the case out."
             )
 
     @abstractmethod
