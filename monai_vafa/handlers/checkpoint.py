@@ -20,6 +20,7 @@ from ignite.handlers import Checkpoint
 from monai.engines import Evaluator
 from monai.handlers import CheckpointLoader
 
+from monai_vafa.networks.modes import eval_mode
 from monai_vafa.results.files import write_file, write_json
 
 from .batch import inner_network
@@ -163,7 +164,8 @@ class TrainingCheckpoint:
 
     def _complete(self, engine: Engine) -> None:
         if self._validated != engine.state.iteration:
-            self.evaluator.run(engine.state.epoch)
+            with eval_mode(engine.network):
+                self.evaluator.run(engine.state.epoch)
         self._save_last(engine)
         best = self._record.best
         self._write_summary("complete" if best else "failed")

@@ -113,7 +113,8 @@ def test_the_last_epoch_is_validated_and_saved(epochs, interval, run, tmp_path, 
     """Also by a training that its validation would never meet; and what is named was made by it."""
     caplog.set_level(logging.INFO)
     scores = [0.1] * (epochs // interval) + [0.2]
-    _, weights = run(list(scores), epochs=epochs, interval=interval)
+    trainer, weights = run(list(scores), epochs=epochs, interval=interval)
+    assert trainer.network.training
     torch.testing.assert_close(best(tmp_path), weights[-1])
     assert summary(tmp_path)["best"]["epoch"] == epochs
     assert f"{tmp_path}/models/model.pt (epoch {epochs}, dsc 0.2000)" in caplog.text
