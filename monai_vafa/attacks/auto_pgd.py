@@ -11,11 +11,19 @@ from typing import cast
 import torch
 
 from monai_vafa.losses import MaskedCrossEntropyLoss
-from monai_vafa.losses.voxelwise import VoxelAnswers
 
 from .base import AttackResult
 from .checks import check_eps, check_flag
-from .gradient import LEVELS, IterativeAttack, LinfPerturbation, linf_bound, where_active
+from .gradient import (
+    LEVELS,
+    Best,
+    IterativeAttack,
+    LinfPerturbation,
+    damage_of,
+    linf_bound,
+    more_damaging,
+    where_active,
+)
 from .objective import LossFunction, Objective
 
 __all__ = ["AutoPGD"]
@@ -33,10 +41,14 @@ class AutoPGD(IterativeAttack):
     APGD: steps of ``2 eps``, halved for each volume where they no longer help (Croce, Hein, ICML 2020, Algorithm 1).
 
     arXiv 2003.01690, with the losses and the shrinking radius of SEA (Croce, Singh, Hein, ECCV 2024, arXiv 2306.12941).
-    Returned is the best image seen within ``eps``. Each radius costs one forward pass beside its steps.
+    Returned is, as in the code of SEA, the image within ``eps`` with the fewest voxels right (targeted: with most as
+    wanted), and a smaller radius continues from that of the larger one. Each radius costs one forward pass beside its
+    steps.
 
-    Masked cross entropy falls when a voxel turns wrong: it gives the direction, not the progress made. As in the code
-    of SEA, images are compared, and ``losses`` reported, by the cross entropy of all voxels.
+    The loss gives the direction alone, for some losses, such as masked cross entropy, fall when a voxel turns wrong. A
+    step made progress if fewer voxels are right, or as many and the loss is higher; this decides on the step size. The
+    code of SEA decides by the cross entropy of all voxels, which in our measurements leaves as many voxels right or
+    more.
 
     Args:
         eps: largest change of a voxel, in intensity levels (0-255 scale).
@@ -84,46 +96,40 @@ class AutoPGD(IterativeAttack):
     def _default_loss(self) -> LossFunction:
         return MaskedCrossEntropyLoss()
 
-    def _loss_at(self, step: int) -> LossFunction:
-        return _JudgedByAllVoxels() if isinstance(self.loss, MaskedCrossEntropyLoss) else super()._loss_at(step)
-
     def _perturbation(self, image: torch.Tensor) -> _AutoPerturbation:
         radius, _ = self._stages()[0]
-        perturbation = _AutoPerturbation(image, eps=radius, step_size=2 * radius)
-        if self.random_start:
-            perturbation.start_anywhere()
-        return perturbation
+        return _AutoPerturbation(image, eps=radius, step_size=2 * radius)
 
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         perturbation = self._perturbation(image)
-        traces, used = [], torch.zeros(image.shape[0], dtype=torch.long, device=image.device)
+        if self.random_start:
+            perturbation.start_anywhere(objective.draws)
+        stages = []
         for radius, steps in self._stages():
             perturbation.enter(radius, steps)
             result = self._climb(objective, image, perturbation, steps)
             # The last step led to an image that has not been judged yet.
             with torch.no_grad():
-                gain, _ = objective(perturbation.variable, self._loss_at(steps))
-            perturbation.variable = where_active(
-                gain > perturbation.best_gain, perturbation.variable, result.adversarial
-            )
-            traces.append(cast(torch.Tensor, result.losses))
-            used += cast(torch.Tensor, result.steps)
-        return AttackResult(perturbation.variable, losses=torch.cat(traces), steps=used)
-
-
-class _JudgedByAllVoxels(MaskedCrossEntropyLoss):
-    """Cross entropy of all voxels with the gradient of the masked one."""
-
-    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        masked = super().forward(input, target)
-        all_voxels = VoxelAnswers(input, target, self.activation or "softmax").cross_entropy("mean")
-        return masked + (all_voxels - masked).detach()
+                gain, _ = objective(perturbation.variable)
+            perturbation.best.offer(perturbation.variable, gain, damage_of(objective))
+            perturbation.variable = perturbation.best.image
+            stages.append(result)
+        used = torch.stack([cast(torch.Tensor, stage.steps) for stage in stages])
+        nonfinite = torch.stack([cast(torch.Tensor, stage.nonfinite) for stage in stages])
+        zero_gradient = torch.stack([cast(torch.Tensor, stage.zero_gradient) for stage in stages])
+        return AttackResult(
+            perturbation.variable,
+            losses=torch.cat([cast(torch.Tensor, stage.losses) for stage in stages]),
+            steps=used.sum(0),
+            nonfinite=(nonfinite * used).sum(0) / used.sum(0),
+            zero_gradient=(zero_gradient * used).sum(0) / used.sum(0),
+        )
 
 
 class _AutoPerturbation(LinfPerturbation):
     """State of the paper's Algorithm 1; a stage begins with :meth:`enter`."""
 
-    best_gain: torch.Tensor  # highest objective of the images judged in this stage, (B,)
+    best: Best  # of the images seen in this stage
 
     def enter(self, eps: float, steps: int) -> None:
         """Begin a stage of some steps within a ball of ``eps`` intensity levels, from where ``variable`` is."""
@@ -131,45 +137,48 @@ class _AutoPerturbation(LinfPerturbation):
         self.variable = self._project(self.variable)
         self._checkpoints = _checkpoints(steps)
         self._step = 0
-        self._former = self._best = self._best_gradient = self.variable
-        lowest = torch.full((len(self.variable),), -torch.inf, device=self.variable.device)
-        self.best_gain = self._best_gain_at_check = lowest
-        self._former_gain = -lowest
-        self._rises = torch.zeros_like(lowest)
-        self._halved = torch.zeros_like(lowest, dtype=torch.bool)
-        self._step_size = torch.full_like(lowest, 2 * self._eps).reshape(-1, *[1] * (self.variable.ndim - 1))
+        self.best = Best(self.variable)
+        self._former = self._best_gradient = self.variable
+        self._former_answer: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._rises = torch.zeros_like(self.best.damage)
+        self._improved = self._halved = torch.zeros_like(self._rises, dtype=torch.bool)
+        self._step_size = torch.full_like(self.best.gain, 2 * self._eps).reshape(-1, *[1] * (self.variable.ndim - 1))
+
+    def seen(self, image: torch.Tensor, gain: torch.Tensor, damage: torch.Tensor) -> None:
+        self._damage = damage
 
     def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
-        better = gain > self.best_gain
-        self._best = where_active(better, self.variable, self._best)
+        here, damage = self.variable, self._damage
+        better = self.best.offer(here, gain, damage)
         self._best_gradient = where_active(better, gradient, self._best_gradient)
-        self.best_gain = torch.maximum(gain, self.best_gain)
-        self._rises += gain > self._former_gain
-        here = self.variable
+        self._improved = self._improved | better
+        if self._former_answer is not None:
+            self._rises += more_damaging(damage, gain, *self._former_answer)
         if self._step in self._checkpoints:
             self._halve(self._checkpoints[self._step])
-            here = where_active(self._halved, self._best, here)
+            here = where_active(self._halved, self.best.image, here)
             gradient = where_active(self._halved, self._best_gradient, gradient)
-            gain = torch.where(self._halved, self.best_gain, gain)
+            gain = torch.where(self._halved, self.best.gain, gain)
+            damage = torch.where(self._halved, self.best.damage, damage)
         ahead = self._project(here + self._step_size * gradient.sign())
         if self._step > 0:
             ahead = self._project(here + _MOMENTUM * (ahead - here) + (1 - _MOMENTUM) * (here - self._former))
         self.variable = where_active(active, ahead, self.variable)
-        self._former, self._former_gain = here, gain
+        self._former, self._former_answer = here, (damage, gain)
         self._step += 1
 
     def final(self, last: torch.Tensor) -> torch.Tensor:
-        return self._best
+        return self.best.image
 
     def _halve(self, since: int) -> None:
         """Halve the step size of the volumes whose last ``since`` steps did not help enough (conditions 1 and 2)."""
         rarely = self._rises < _RHO * since
-        stuck = ~self._halved & (self.best_gain == self._best_gain_at_check)
+        stuck = ~self._halved & ~self._improved
         self._halved = rarely | stuck
         shape = (-1, *[1] * (self.variable.ndim - 1))
         self._step_size = self._step_size * torch.where(self._halved, 0.5, 1.0).reshape(shape)
         self._rises = torch.zeros_like(self._rises)
-        self._best_gain_at_check = self.best_gain
+        self._improved = torch.zeros_like(self._improved)
 
 
 def _checkpoints(steps: int) -> dict[int, int]:

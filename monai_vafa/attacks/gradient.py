@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import cast
@@ -13,9 +14,10 @@ from tqdm.auto import trange
 
 from .base import Attack, AttackResult
 from .checks import check_count
+from .draws import Draws
 from .objective import LossFunction, Objective
 
-__all__ = ["LEVELS", "IterativeAttack", "LinfPerturbation", "Perturbation", "linf_bound", "where_active"]
+__all__ = ["LEVELS", "Best", "IterativeAttack", "LinfPerturbation", "Perturbation", "linf_bound", "where_active"]
 
 LEVELS = 255.0
 """Budgets count intensity levels on the 0-255 scale; this is the width of the intensity range in these."""
@@ -38,6 +40,10 @@ class Perturbation(ABC):
     def dissimilarity(self, image: torch.Tensor) -> torch.Tensor | float:
         """How visible an adversarial image is, ``(B,)``; subtracted from the objective."""
         return 0.0
+
+    def seen(self, image: torch.Tensor, gain: torch.Tensor, damage: torch.Tensor) -> None:
+        """Hear of an image's gain and damage, both ``(B,)`` (see :class:`Best`), before :meth:`ascend`."""
+        return
 
     @abstractmethod
     def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
@@ -84,33 +90,124 @@ class IterativeAttack(Attack):
         adversarial = image.clone()
         active = torch.ones(image.shape[0], dtype=torch.bool, device=image.device)
         used = torch.zeros(image.shape[0], dtype=torch.long, device=image.device)
+        lost = _LostGradients(active)
         trace = []
         for step in trange(steps, desc=type(self).__name__, disable=not self.progress, leave=False):
             variable = perturbation.variable.requires_grad_()
             candidate = perturbation.image(step)
-            gain, success = objective(candidate, self._loss_at(step))
-            gain = gain - perturbation.dissimilarity(candidate)
+            # The network's own gradient, so that nothing that is wrong with it gets lost on the way to the variable.
+            shown = candidate.detach().requires_grad_()
+            gain, success = objective(shown, self._loss_at(step))
             scale = objective.gradient_scale
-            (gradient,) = torch.autograd.grad((gain * scale).sum(), variable)
-            # float16 may overflow somewhere; such an entry has no known direction and stays where it is.
-            gradient = gradient.nan_to_num(nan=0.0)
+            gradient = lost.without(objective.gradient((gain * scale).sum(), shown), active & ~success)
+            gain = gain.detach()
+            outputs, gradients = [candidate], [gradient]
+            dissimilarity = perturbation.dissimilarity(candidate)
+            if isinstance(dissimilarity, torch.Tensor):
+                outputs.append(dissimilarity)
+                gradients.append(torch.full_like(dissimilarity, -scale))
+                gain = gain - dissimilarity.detach()
+            (gradient,) = torch.autograd.grad(outputs, variable, gradients)
             perturbation.variable = variable.detach()
             with torch.no_grad():
-                adversarial[active] = candidate.detach()[active]
+                adversarial[active] = shown.detach()[active]
                 used += active
                 active = active & ~success
-                perturbation.ascend(gradient / scale, gain.detach(), active)
-                trace.append(gain.detach())
+                perturbation.seen(shown.detach(), gain, damage_of(objective))
+                perturbation.ascend(gradient / scale, gain, active)
+                trace.append(gain)
             if not active.any():
                 break
         if active.any():
             with torch.no_grad():
                 adversarial = where_active(active, perturbation.final(adversarial), adversarial)
-        return AttackResult(adversarial, losses=torch.stack(trace), steps=used, tables=self._tables(perturbation))
+        lost.warn()
+        return AttackResult(
+            adversarial,
+            losses=torch.stack(trace),
+            steps=used,
+            tables=self._tables(perturbation),
+            nonfinite=lost.nonfinite / used,
+            zero_gradient=lost.zero / used,
+        )
 
     def _tables(self, perturbation: Perturbation) -> torch.Tensor | None:
         """Quantisation tables to report, where the attack has any."""
         return None
+
+
+class _LostGradients:
+    """What a run could not follow: voxels whose gradient is not finite, and gradients that are zero everywhere."""
+
+    def __init__(self, active: torch.Tensor) -> None:
+        self.nonfinite = torch.zeros(active.shape, device=active.device)
+        self.zero = torch.zeros_like(self.nonfinite)
+
+    def without(self, gradient: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
+        """A gradient ``(B, C, *spatial)`` in which voxels of unknown direction have 0, and so stay as they are."""
+        largest = torch.linalg.vector_norm(gradient.flatten(1), ord=torch.inf, dim=1)
+        if (~active | (torch.isfinite(largest) & (largest > 0))).all():
+            return gradient
+        unknown = ~torch.isfinite(gradient)
+        gradient = gradient.masked_fill(unknown, 0.0)
+        share = active * unknown.flatten(1).float().mean(1)
+        zero = active & (gradient == 0).flatten(1).all(1)
+        if (zero & (share > 0)).any():
+            raise ValueError(
+                f"the network's gradient is NaN or infinite in {100 * float(share.max()):.3g} % of the voxels, and "
+                "nothing is left to follow: no sign of robustness. Look for sqrt, log, norm or a division at 0 in its "
+                "forward(), or with amp='float16' take 'bfloat16' or None; SquareAttack needs no gradient."
+            )
+        self.nonfinite += share
+        self.zero += zero
+        return gradient
+
+    def warn(self) -> None:
+        """Say what was lost, in words that are the same for all windows, so that Python shows them once."""
+        if (self.nonfinite > 0).any():
+            warnings.warn(
+                "the network's gradient is NaN or infinite in some voxels, so the attack is weaker than it should be "
+                "(see AttackResult.nonfinite): look for sqrt, log or norm at 0, or with amp='float16' take 'bfloat16'.",
+                stacklevel=2,
+            )
+        if (self.zero > 0).any():
+            warnings.warn(
+                "the network's gradient is zero everywhere at some steps, so the attack could not move there (see "
+                "AttackResult.zero_gradient): an unchanged image is no sign of robustness; try SquareAttack.",
+                stacklevel=2,
+            )
+
+
+class Best:
+    """
+    The most damaging image seen of each volume: that with most voxels as the attack wants them, ties by gain.
+
+    A loss does not tell: some fall when a voxel turns wrong, others rise where voxels are wrong already.
+    """
+
+    def __init__(self, start: torch.Tensor) -> None:
+        self.image = start
+        self.damage = torch.full((len(start),), torch.iinfo(torch.int64).min, device=start.device)
+        self.gain = torch.full((len(start),), -torch.inf, device=start.device)
+
+    def offer(self, image: torch.Tensor, gain: torch.Tensor, damage: torch.Tensor) -> torch.Tensor:
+        """Take an image for the volumes for which it is better, and return which these are, ``(B,)``."""
+        better = more_damaging(damage, gain, self.damage, self.gain)
+        self.image = where_active(better, image, self.image)
+        self.damage, self.gain = torch.where(better, damage, self.damage), torch.where(better, gain, self.gain)
+        return better
+
+
+def more_damaging(
+    damage: torch.Tensor, gain: torch.Tensor, than_damage: torch.Tensor, than_gain: torch.Tensor
+) -> torch.Tensor:
+    """For which volumes an answer is worse for the network than another."""
+    return (damage > than_damage) | ((damage == than_damage) & (gain > than_gain))
+
+
+def damage_of(objective: Objective) -> torch.Tensor:
+    """Damage of the image asked about last, ``(B,)``: minus the right voxels (targeted: those as wanted)."""
+    return objective.right_voxels if objective.targeted else -objective.right_voxels
 
 
 class LinfPerturbation(Perturbation):
@@ -122,10 +219,9 @@ class LinfPerturbation(Perturbation):
         self._eps = eps / LEVELS
         self._step_size: float | torch.Tensor = step_size / LEVELS
 
-    def start_anywhere(self) -> None:
+    def start_anywhere(self, draws: Draws) -> None:
         """Move to a uniformly random point of the ball."""
-        noise = torch.empty_like(self._clean).uniform_(-self._eps, self._eps)
-        self.variable = (self._clean + noise).clamp(0, 1)
+        self.variable = (self._clean + self._eps * draws.uniform()).clamp(0, 1)
 
     def image(self, step: int) -> torch.Tensor:
         return self.variable

@@ -14,7 +14,16 @@ from monai_vafa.losses import CosPGDLoss, SegPGDLoss
 
 from .base import AttackResult
 from .checks import check_choice, check_count, check_eps, check_flag, check_positive
-from .gradient import LEVELS, IterativeAttack, LinfPerturbation, Perturbation, linf_bound, where_active
+from .gradient import (
+    LEVELS,
+    Best,
+    IterativeAttack,
+    LinfPerturbation,
+    Perturbation,
+    damage_of,
+    linf_bound,
+    where_active,
+)
 from .objective import LossFunction, Objective
 
 __all__ = [
@@ -29,6 +38,7 @@ __all__ = [
 
 Recipe = Literal["tuned", "upstream"]
 RECIPES = ("tuned", "upstream")
+_PER_VOLUME = ("steps", "nonfinite", "zero_gradient")  # fields of a result that are (B,)
 # The released code steps by 0.01 of [0, 1], whatever eps is.
 _UPSTREAM_STEP = 0.01 * LEVELS
 
@@ -100,7 +110,8 @@ class ProjectedGradientDescent(BasicIterative):
         recipe: ``"tuned"`` steps by ``eps / 4`` and keeps, for each volume, the better of two starts;
             ``"upstream"`` steps by 2.55 from one start.
         random_start: start anywhere in the ball; ``False`` starts at the clean image (and is BIM).
-        restarts: number of starts; the one with the highest final loss counts. ``None``: that of the recipe.
+        restarts: number of starts; returned is the image that leaves the fewest voxels right (targeted: with most as
+            wanted), among equals that of the highest loss. ``None``: that of the recipe.
 
     All others: see :class:`BasicIterative` and :class:`Attack`.
 
@@ -120,27 +131,27 @@ class ProjectedGradientDescent(BasicIterative):
         if self.restarts > 1 and not self.random_start:
             raise ValueError(f"restarts={self.restarts} needs random_start=True: all would start at the clean image.")
 
-    def _perturbation(self, image: torch.Tensor) -> Perturbation:
-        perturbation = LinfPerturbation(image, eps=self.eps, step_size=cast(float, self.step_size))
-        if self.random_start:
-            perturbation.start_anywhere()
-        return perturbation
-
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
-        result = super()._generate(objective, image)
+        result = self._from_one_start(objective, image)
         if self.restarts == 1:
             return result
-        best = self._final_gain(objective, result)
+        best = Best(image)
+        self._offer(best, objective, result)
         for _ in range(1, cast(int, self.restarts)):
-            other = super()._generate(objective, image)
-            gain = self._final_gain(objective, other)
-            result = _better(gain > best, other, result)
-            best = torch.maximum(gain, best)
+            other = self._from_one_start(objective, image)
+            result = _better(self._offer(best, objective, other), other, result)
         return result
 
-    def _final_gain(self, objective: Objective, result: AttackResult) -> torch.Tensor:
-        with torch.no_grad():
-            return objective(result.adversarial)[0]
+    def _from_one_start(self, objective: Objective, image: torch.Tensor) -> AttackResult:
+        perturbation = LinfPerturbation(image, eps=self.eps, step_size=cast(float, self.step_size))
+        if self.random_start:
+            perturbation.start_anywhere(objective.draws)
+        return self._climb(objective, image, perturbation, self.steps)
+
+    @torch.no_grad()
+    def _offer(self, best: Best, objective: Objective, result: AttackResult) -> torch.Tensor:
+        gain, _ = objective(result.adversarial)
+        return best.offer(result.adversarial, gain, damage_of(objective))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -180,8 +191,7 @@ class SegPGD(ProjectedGradientDescent):
     SegPGD: first turn the voxels that are still right, then also push the wrong ones (Gu et al., ECCV 2022).
 
     Step ``t`` of ``T``, counted from 0, weights the cross entropy of wrong voxels by ``lambda_t = t / 2T`` and that
-    of correct ones by ``1 - lambda_t`` (arXiv 2207.12391, Algorithm 1). The better of several starts is the one with
-    the higher cross entropy, with both weighted alike. The paper has no targeted form.
+    of correct ones by ``1 - lambda_t`` (arXiv 2207.12391, Algorithm 1). The paper has no targeted form.
 
     All parameters but ``loss``, ``targeted`` and ``recipe``: see :class:`ProjectedGradientDescent` and
     :class:`Attack`.
@@ -234,5 +244,5 @@ def _better(chosen: torch.Tensor, new: AttackResult, old: AttackResult) -> Attac
     return AttackResult(
         where_active(chosen, new.adversarial, old.adversarial),
         losses=torch.where(chosen, traces[0], traces[1]),
-        steps=torch.where(chosen, cast(torch.Tensor, new.steps), cast(torch.Tensor, old.steps)),
+        **{name: torch.where(chosen, getattr(new, name), getattr(old, name)) for name in _PER_VOLUME},
     )

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from monai.data.utils import dense_patch_slices
-from monai.utils import convert_to_dst_type, convert_to_tensor, fall_back_tuple
+from monai.utils import convert_to_dst_type, fall_back_tuple
 from tqdm.auto import tqdm
 
-from .base import Attack
-from .checks import check_image_values
+from .base import Attack, AttackResult
+from .checks import check_image_values, check_label, plain_tensor
+from .draws import Key, volume_keys
 
 __all__ = ["SlidingWindowAttack"]
 
@@ -57,7 +58,22 @@ class SlidingWindowAttack:
         label: torch.Tensor | None = None,
         *,
         activation: str | None = None,
+        ignore_label: int | None = None,
     ) -> torch.Tensor:
+        """The adversarial volumes alone; see :meth:`run`."""
+        return self.run(attack, network, image, label, activation=activation, ignore_label=ignore_label).adversarial
+
+    def run(
+        self,
+        attack: Attack,
+        network: torch.nn.Module,
+        image: torch.Tensor,
+        label: torch.Tensor | None = None,
+        *,
+        activation: str | None = None,
+        ignore_label: int | None = None,
+        keys: Sequence[Key] | None = None,
+    ) -> AttackResult:
         """
         Attack a batch of volumes.
 
@@ -67,25 +83,34 @@ class SlidingWindowAttack:
             image: ``(B, C, *spatial)``, any spatial size.
             label: ``(B, 1 or classes, *spatial)`` or ``None``, see :meth:`Attack.run`.
             activation: replaces the attack's own, for callers that know the network.
+            ignore_label: likewise, for callers that know the labels.
+            keys: one per volume, such as the name of a case; what is random in a window follows from the seed, this
+                key and the window's position. ``None``: from the volume's own values.
 
         Returns:
-            adversarial volumes, like ``image`` in shape, type and units.
+            adversarial volumes, like ``image`` in shape, type and units; and means over the windows of ``nonfinite``
+            and ``zero_gradient``, for attacks that have them.
 
         Raises:
             ValueError: If image, label, window and attack do not fit together.
         """
-        volume: torch.Tensor = convert_to_tensor(image, track_meta=False)
+        volume = plain_tensor("image", image)
+        check_image_values(volume)
         roi_size = fall_back_tuple(self.roi_size, volume.shape[2:])
         attack.check_image((1, volume.shape[1], *roi_size))
-        check_image_values(volume)
-        if label is not None and label.shape[2:] != volume.shape[2:]:
-            raise ValueError(f"label of {tuple(label.shape)} does not fit an image of {tuple(volume.shape)}.")
-        labels = None if label is None else convert_to_tensor(label, track_meta=False)
-        adversarial = torch.empty_like(volume, dtype=torch.float32)
+        ignore_label = attack.ignore_label if ignore_label is None else ignore_label
+        labels = None if label is None else check_label(label, volume, ignore_label)
+        keys = volume_keys(volume.float()) if keys is None else keys
+        adversarial, lost = torch.empty_like(volume, dtype=torch.float32), []
         for i in range(volume.shape[0]):
             alone = None if labels is None else labels[i : i + 1]
-            adversarial[i] = self._attack_one(attack, network, volume[i : i + 1].float(), alone, roi_size, activation)
-        return convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
+            one = volume[i : i + 1].float()
+            known = (roi_size, activation, ignore_label, keys[i])
+            adversarial[i], shares = self._attack_one(attack, network, one, alone, *known)
+            lost.append(shares)
+        nonfinite, zero_gradient = torch.tensor(lost).T
+        adversarial = convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
+        return AttackResult(adversarial, nonfinite=nonfinite, zero_gradient=zero_gradient)
 
     def _attack_one(
         self,
@@ -95,7 +120,10 @@ class SlidingWindowAttack:
         label: torch.Tensor | None,
         roi_size: tuple[int, ...],
         activation: str | None,
-    ) -> torch.Tensor:
+        ignore_label: int | None,
+        key: Key,
+    ) -> tuple[torch.Tensor, list[float]]:
+        """The adversarial volume, and its means of ``nonfinite`` and ``zero_gradient``."""
         # Windows of one volume share its range, not each its own.
         low, high = attack.intensity_range or (float(volume.min()), float(volume.max()))
         intensity_range = (low, high) if high > low else (low, low + 1.0)
@@ -103,10 +131,14 @@ class SlidingWindowAttack:
         padding = [p for m in reversed(missing) for p in (m // 2, m - m // 2)]
         padded = F.pad(volume, padding, value=min(max(0.0, low), high))
         padded_label = None if label is None else F.pad(label, padding)
+        if padded_label is not None and padded_label.shape[1] > 1 and (activation or attack.activation) == "softmax":
+            padded_label[:, 0] += F.pad(torch.zeros_like(label[:, 0]), padding, value=1)  # one-hot background
         interval = [max(int(r * (1 - self.overlap)), 1) for r in roi_size]
         everything = (slice(None), slice(None))
         windows = [everything + window for window in dense_patch_slices(padded.shape[2:], roi_size, interval)]
-        adversarial = padded.clone()
+        # A volume of one window is attacked as it would be without windows.
+        keys = [(*key, *(axis.start for axis in window[2:] if len(windows) > 1)) for window in windows]
+        adversarial, lost = padded.clone(), [0.0, 0.0]
         with tqdm(total=len(windows), desc=f"{type(attack).__name__} windows", disable=not self.progress) as bar:
             for start in range(0, len(windows), self.sw_batch_size):
                 batch = windows[start : start + self.sw_batch_size]
@@ -115,10 +147,14 @@ class SlidingWindowAttack:
                     torch.cat([padded[w] for w in batch]),
                     None if padded_label is None else torch.cat([padded_label[w] for w in batch]),
                     activation=activation,
+                    ignore_label=ignore_label,
                     intensity_range=intensity_range,
-                ).adversarial
-                for window, result in zip(batch, attacked, strict=True):
+                    keys=keys[start : start + self.sw_batch_size],
+                )
+                for window, result in zip(batch, attacked.adversarial, strict=True):
                     adversarial[window] = result
+                for i, shares in enumerate((attacked.nonfinite, attacked.zero_gradient)):
+                    lost[i] += 0.0 if shares is None else float(shares.sum()) / len(windows)
                 bar.update(len(batch))
         inside = tuple(slice(m // 2, m // 2 + s) for m, s in zip(missing, volume.shape[2:], strict=True))
-        return adversarial[everything + inside][0]
+        return adversarial[everything + inside][0], lost

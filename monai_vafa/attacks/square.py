@@ -14,7 +14,8 @@ from tqdm.auto import trange
 
 from .base import Attack, AttackResult
 from .checks import check_count, check_eps
-from .gradient import LEVELS, linf_bound, where_active
+from .draws import Draws
+from .gradient import LEVELS, Best, damage_of, linf_bound
 from .objective import Objective
 
 __all__ = ["SquareAttack"]
@@ -26,16 +27,18 @@ _HALVE_AFTER = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 @dataclass(kw_only=True, eq=False, repr=False)
 class SquareAttack(Attack):
     """
-    Square attack: random cubes of +-``eps``, kept where the loss rises (Andriushchenko et al., ECCV 2020).
+    Square attack: random cubes of +-``eps``, kept where they do damage (Andriushchenko et al., ECCV 2020).
 
     arXiv 1912.00049, Algorithms 1 and 2, with cubes for squares in volumes. It starts with each position along the
     last axis shifted by +-``eps``, then tries one cube after the other, smaller and smaller. It follows no gradient,
-    so it also works where there is none to follow: a network that hides its gradient resists PGD, but not this.
+    so it also works where there is none to follow: a network that hides its gradient resists PGD, but not this. A
+    cube is kept if it leaves fewer voxels right (targeted: more as wanted), or as many and the loss rises.
 
     Args:
         eps: largest change of a voxel, in intensity levels (0-255 scale).
         steps: number of queries (forward passes), including the start.
-        p_init: share of the voxels that the first cubes change; halved over the steps on the paper's schedule.
+        p_init: share of the voxels that the first cubes change, whatever the image's sides; halved over the steps on
+            the paper's schedule.
 
     All others: see :class:`Attack`.
     """
@@ -64,50 +67,58 @@ class SquareAttack(Attack):
 
     @torch.no_grad()
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
-        batch, _, *sides = image.shape
-        best = image
-        best_gain = torch.full((batch,), -torch.inf, device=image.device)
+        batch = image.shape[0]
+        best = Best(image)
         active = torch.ones(batch, dtype=torch.bool, device=image.device)
         used = torch.zeros(batch, dtype=torch.long, device=image.device)
         trace = []
         for step in trange(self.steps, desc=type(self).__name__, disable=not self.progress, leave=False):
-            candidate = self._stripes(image) if step == 0 else self._with_cube(image, best, self._side(step - 1, sides))
+            candidate = self._query(step, image, best.image, objective.draws)
             gain, success = objective(candidate)
-            accepted = active & (gain > best_gain)
-            best = where_active(accepted, candidate, best)
-            best_gain = torch.where(accepted, gain, best_gain)
+            best.offer(candidate, gain, damage_of(objective))
             used += active
-            active = active & ~(accepted & success)
-            trace.append(best_gain)
+            active = active & ~success
+            trace.append(best.gain)
             if not active.any():
                 break
-        return AttackResult(best, losses=torch.stack(trace), steps=used)
+        return AttackResult(best.image, losses=torch.stack(trace), steps=used)
 
-    def _stripes(self, image: torch.Tensor) -> torch.Tensor:
-        shape = [image.shape[1], *[1] * (image.ndim - 3), image.shape[-1]]
-        return (image + self._shift(image, shape)).clamp(0, 1)
+    def _query(self, step: int, image: torch.Tensor, best: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """The images to ask about at a step, counted from 0."""
+        if step == 0:
+            shape = [image.shape[1], *[1] * (image.ndim - 3), image.shape[-1]]
+            return (image + draws.stack(lambda generator: self._shift(shape, generator))).clamp(0, 1)
+        p = self.p_init / 2 ** bisect_left(_HALVE_AFTER, (step - 1) / self.steps)
+        sides = cube_sides(p, image.shape[2:])
+        pairs = zip(image, best, draws.generators, strict=True)
+        return torch.stack([self._with_cube(*pair, sides) for pair in pairs])
 
-    def _side(self, step: int, sides: Sequence[int]) -> int:
-        """Side in voxels of the cubes of a step."""
-        p = self.p_init / 2 ** bisect_left(_HALVE_AFTER, step / self.steps)
-        return max(round((p * math.prod(sides)) ** (1 / len(sides))), 1)
-
-    def _with_cube(self, image: torch.Tensor, best: torch.Tensor, side: int) -> torch.Tensor:
-        """``best`` with one cube, no longer than the image along any axis, shifted as a whole."""
-        window = [slice(None), slice(None)]
-        for length in image.shape[2:]:
-            start = int(torch.randint(max(length - side, 0) + 1, ()))
-            window.append(slice(start, start + side))
-        cube = tuple(window)
-        shift = self._shift(image, [image.shape[1], *[1] * (image.ndim - 2)])
+    def _with_cube(
+        self, image: torch.Tensor, best: torch.Tensor, generator: torch.Generator, sides: Sequence[int]
+    ) -> torch.Tensor:
+        """The best of a volume ``(C, *spatial)`` with one cube somewhere, shifted as a whole."""
+        free = [length - side + 1 for length, side in zip(image.shape[1:], sides, strict=True)]
+        starts = [int(torch.randint(places, (), generator=generator)) for places in free]
+        cube = (slice(None), *(slice(start, start + side) for start, side in zip(starts, sides, strict=True)))
+        shift = self._shift([len(image), *[1] * (image.ndim - 1)], generator).to(image)
         shifted = (image[cube] + shift).clamp(0, 1)
         # A query of what is there already would be wasted; the opposite shift is certain to differ.
-        known = (shifted == best[cube]).flatten(1).all(1)
+        if torch.equal(shifted, best[cube]):
+            shifted = (image[cube] - shift).clamp(0, 1)
         candidate = best.clone()
-        candidate[cube] = where_active(known, (image[cube] - shift).clamp(0, 1), shifted)
+        candidate[cube] = shifted
         return candidate
 
-    def _shift(self, image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-        """Random +-eps, the same for all volumes of a batch, so that each is attacked as if alone."""
-        signs = torch.randint(2, tuple(shape)) * 2 - 1
-        return signs.to(image) * (self.eps / LEVELS)
+    def _shift(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+        """Random +-eps."""
+        return (torch.randint(2, shape, generator=generator) * 2 - 1) * (self.eps / LEVELS)
+
+
+def cube_sides(share: float, lengths: Sequence[int]) -> list[int]:
+    """Sides of a cube with a share of an image's voxels; longer along the others where it has all of a short axis."""
+    sides, voxels = list(lengths), share * math.prod(lengths)
+    for done, axis in enumerate(sorted(range(len(lengths)), key=lambda axis: lengths[axis])):
+        side = voxels ** (1 / (len(lengths) - done))
+        sides[axis] = min(max(round(side), 1), lengths[axis])
+        voxels /= min(side, lengths[axis])
+    return sides

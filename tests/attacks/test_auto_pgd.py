@@ -177,10 +177,10 @@ def test_success_beyond_eps_does_not_count():
     assert (Threshold()(result.adversarial).argmax(1) == 0).all()
 
 
-def test_masked_loss_is_judged_by_the_cross_entropy_of_all_voxels(network, image, label):
+def test_trace_is_the_loss_of_the_steps(network, image, label):
     spy = Spy(network)
     result = AutoPGD(steps=5, shrink_radius=False).run(spy, image, label)
-    expected = [measured(cross_entropy, network, x, label) for x in spy.seen[:5]]
+    expected = [measured(MaskedCrossEntropyLoss(), network, x, label) for x in spy.seen[:5]]
     np.testing.assert_allclose(result.losses.flatten(), expected, atol=1e-5)
 
 

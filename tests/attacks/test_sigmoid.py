@@ -31,6 +31,7 @@ from monai_vafa.attacks import (
     SquareAttack,
     VolumetricFrequencyAttack,
 )
+from monai_vafa.attacks.draws import volume_keys
 from monai_vafa.losses import JensenShannonLoss
 
 VAFA = partial(VolumetricFrequencyAttack, steps=4, block_size=8, rescale_slices=False)
@@ -100,8 +101,9 @@ def test_windows_that_are_no_cubes(name, network, image, label):
     attack = make(activation="sigmoid", **OWN_RANGE)
     adversarial = SlidingWindowAttack((16, 8, 16))(attack, network, image, label)
     own = (float(image.min()), float(image.max()))
+    alone, (key,) = make(activation="sigmoid", intensity_range=own), volume_keys(image)
     first, last = (
-        make(activation="sigmoid", intensity_range=own)(network, image[..., w], label[..., w])
+        alone.run(network, image[..., w], label[..., w], keys=[(*key, 0, 0, w.start)]).adversarial
         for w in (slice(0, 16), slice(8, 24))
     )
     assert torch.equal(adversarial[..., :8], first[..., :8])

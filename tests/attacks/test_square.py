@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from monai.metrics import compute_dice
 
 from monai_vafa.attacks import ProjectedGradientDescent, SquareAttack
+from monai_vafa.attacks.square import cube_sides
 
 from .probes import Spy, cross_entropy
 
@@ -113,6 +116,27 @@ def test_cubes_shrink_on_the_papers_schedule(image):
         side = round((0.8 / divisor * 16**3) ** (1 / 3))
         for axes in ((1, 2), (0, 2)):  # slices that had the cube's shift already show no change
             assert int(changed.amax(axes).sum()) == side, query
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 16), (128, 128, 9), (96, 8, 8), (200, 3), (40, 40, 1)])
+@pytest.mark.parametrize("p_init", [0.8, 0.3])
+def test_first_cubes_have_their_share_whatever_the_aspect_ratio(shape, p_init):
+    network, image = Right(), torch.full((1, 1, *shape), 0.5)
+    SquareAttack(steps=2000, loss=indifferent, p_init=p_init)(network, image, torch.zeros_like(image))
+    start = network.seen[0]
+    cubes = torch.stack([(x - start).abs() > 1e-6 for x in network.seen[1:3]]).flatten(1)  # of the first size
+    touched = [cube_sides(p_init, shape), cubes.float().mean(1)]
+    assert all(side <= length for side, length in zip(touched[0], shape, strict=True))
+    assert math.prod(touched[0]) / image.numel() == pytest.approx(p_init, rel=0.1)
+    # About half of the stripes have the cube's shift already.
+    assert 0 < float(touched[1].max()) <= math.prod(touched[0]) / image.numel() + 1e-6
+
+
+def test_cubes_are_cubes_where_there_is_room():
+    assert cube_sides(0.1, (32, 32, 32)) == [15, 15, 15]
+    assert cube_sides(0.01, (64, 16, 64)) == [9, 9, 9]
+    assert cube_sides(1, (7, 5, 3)) == [7, 5, 3]
+    assert cube_sides(1e-6, (7, 5, 3)) == [1, 1, 1]
 
 
 def test_no_query_is_wasted_on_what_is_there_already(small):

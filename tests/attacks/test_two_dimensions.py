@@ -29,6 +29,7 @@ from monai_vafa.attacks import (
     SquareAttack,
     VolumetricFrequencyAttack,
 )
+from monai_vafa.attacks.draws import volume_keys
 
 VAFA_2D = partial(SliceFrequencyAttack, steps=3, block_size=8)
 ATTACKS = {
@@ -123,7 +124,8 @@ def test_windows_cover_an_image(name, network, image, label):
     scene, labels = MetaTensor(image[:1, :, :16]), label[:1, :, :16]
     adversarial = SlidingWindowAttack((16, 12), sw_batch_size=1)(attack, network, scene, labels)
     assert isinstance(adversarial, MetaTensor)
-    last = attack(network, image[:1, :, :16, 8:], label[:1, :, :16, 8:])
+    key = (*volume_keys(image[:1, :, :16])[0], 0, 8)
+    last = attack.run(network, image[:1, :, :16, 8:], label[:1, :, :16, 8:], keys=[key]).adversarial
     assert torch.equal(adversarial[..., 8:].as_tensor(), last)
 
 
