@@ -154,6 +154,8 @@ def check_run(bundle: str, name: str) -> None:
     config = next(each for each in callers if isinstance(each, ConfigParser)).get()
     workflow = next((each for each in callers if isinstance(each, ConfigWorkflow)), None)
     roots = ["initialize", "run", *(getattr(workflow, id_, None) or "" for id_ in ("init_id", "run_id", "final_id"))]
+    if isinstance(config.get(getattr(workflow, "run_id", None)), Mapping):
+        raise ValueError(f"run_id={workflow.run_id!r} is a part of {name} and runs nothing: leave it out.")
     known = ConfigParser.load_config_file(os.fspath(shipped_bundles() / bundle / "configs" / name))
     changed = check_values(known, {id_: value for id_, value in config.items() if value != known.get(id_)})
     if wrong := [id_ for id_, value in changed.items() if value is not config[id_]]:

@@ -12,15 +12,17 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.reference_resolver import ReferenceResolver
 from monai.utils import BundlePropertyConfig
 
 from .scripts import BundleModules
-from .words import as_config
+from .words import as_config, texts_in
 
 __all__ = ["PARTS", "Parts", "config_files", "find_checkpoint", "open_parts"]
 
 # The configs of each workflow of the zoo; an evaluation is laid over the training.
 _WORKFLOWS = {"inference": ("inference",), "evaluate": ("train", "evaluate"), "train": ("train",)}
+_NOT_SHARED = ("metadata", "multi_gpu", "inference", "evaluate", "train")
 _SUFFIXES = (".json", ".yaml", ".yml")
 _CUDA = r"cuda(:\d+)?"
 _QUOTED_CUDA = re.compile(rf"(?<=['\"]){_CUDA}(?=['\"])")
@@ -70,7 +72,7 @@ def config_files(
     there = {path.stem: path for suffix in reversed(_SUFFIXES) for path in (folder / "configs").glob(f"*{suffix}")}
     for name in _WORKFLOWS if workflow is None else [workflow]:
         if all(stem in there for stem in _WORKFLOWS[name]):
-            return [there[stem] for stem in _WORKFLOWS[name]]
+            return _with_shared([there[stem] for stem in _WORKFLOWS[name]], list(there.values()))
     wanted = " + ".join(_WORKFLOWS[workflow]) if workflow else "inference or train"
     raise ValueError(
         f"bundle {str(folder)!r} has no config {wanted}; its configs are {', '.join(sorted(there))}. Name the right "
@@ -188,6 +190,18 @@ def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
                 return parts.folder / os.fspath(path), next(iter(loader["load_dict"]))
     named = parts.optional("checkpoint")
     return parts.folder / (os.fspath(named) if isinstance(named, (str, os.PathLike)) else "models/model.pt"), None
+
+
+def _with_shared(files: list[Path], there: Sequence[Path]) -> list[Path]:
+    """Configs with those that they are split off from, such as ``common.yaml``: they define ids that these lack."""
+    content = ConfigParser.load_config_files([str(path) for path in files])
+    named = {id_.partition("::")[0] for text in texts_in(content) for id_ in ReferenceResolver.match_refs_pattern(text)}
+    lacking = named - content.keys() - {""}
+    others = [path for path in there if path not in files and not path.stem.startswith(_NOT_SHARED)]
+    sharing = [path for path in others if lacking & ConfigParser.load_config_file(str(path)).keys()]
+    if len(sharing) > 1:
+        sharing = [path for path in sharing if "common" in path.stem]
+    return _with_shared([*sharing, *files], there) if len(sharing) == 1 else files
 
 
 def _existing(folder: Path, name: str | os.PathLike) -> Path:

@@ -18,7 +18,7 @@ from monai_vafa.target import find_bundle, open_target
 from monai_vafa.target.words import as_config
 from tests.target import zoo
 
-from .runs import QUICK
+from .runs import HARDEN, QUICK
 from .test_refusals import refusal
 
 ODD = ["2024_06_01", "20230101", "12e7814", "a#b", "1,2", "0x10", "data (1)", "user@host", "1.5", "a=b", "'quoted'"]
@@ -181,3 +181,19 @@ def test_numbers_in_place_of_paths_are_refused_in_python(tiny_bundle):
 @pytest.fixture
 def tiny_bundle(tmp_path):
     return zoo.pictures(tmp_path / "zoo")
+
+
+def test_a_run_id_that_runs_nothing_is_refused():
+    """Bundles of the zoo once ran "training"; here this is a part."""
+    config = str(find_bundle("vaft_training") / "configs" / "train.json")
+    with pytest.raises(RuntimeError) as raised:
+        monai.bundle.run("training", config_file=config, logging_file=False)
+    assert "run_id='training' is a part of train.json and runs nothing" in str(raised.value.__cause__)
+
+
+def test_a_bundle_with_the_old_run_id_is_hardened(run, tmp_path):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    config = json.loads((bundle.folder / "configs" / "train.json").read_text())
+    zoo.change(bundle.folder, "train", training=config["run"], run=None)
+    run("harden", bundle.folder, bundle.data, *HARDEN)
+    assert Path("output/hardened/model.pt").is_file()

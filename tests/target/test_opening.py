@@ -215,3 +215,21 @@ def test_scripts_of_the_caller_are_neither_used_nor_lost(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "scripts", json)
     assert type(open_target(bundle.folder).network).__name__ == "TwoScales"
     assert sys.modules["scripts"] is json
+
+
+@pytest.mark.parametrize("shared", ["common.yaml", "environment.json"])
+def test_configs_that_are_split_are_read_together(shared, tmp_path):
+    bundle = zoo.softmax(tmp_path)
+    expected = open_target(bundle.folder)
+    for name in ("inference", "train"):
+        config = json.loads((bundle.folder / "configs" / f"{name}.json").read_text())
+        ids = ("imports", "device", "network_def", "network", "ckpt_dir", "images", "labels", "dataset_dir")
+        common = {id_: config[id_] for id_ in ids}
+        zoo.change(bundle.folder, name, **dict.fromkeys(ids))
+    # JSON is YAML.
+    (bundle.folder / "configs" / shared).write_text(json.dumps(common))
+    target = open_target(bundle.folder)
+    assert [path.name for path in target.files] == [shared, "inference.json"]
+    assert [path.name for path in open_target(bundle.folder, workflow="train").files] == [shared, "train.json"]
+    assert target.cases(bundle.data) == expected.cases(bundle.data)
+    assert target.checkpoint == expected.checkpoint
