@@ -20,7 +20,6 @@ from ignite.handlers import Checkpoint
 from monai.engines import Evaluator
 from monai.handlers import CheckpointLoader
 
-from monai_vafa.networks.modes import eval_mode
 from monai_vafa.results.files import write_file, write_json
 
 from .batch import inner_network
@@ -162,10 +161,11 @@ class TrainingCheckpoint:
         if self._last is not None:
             self._last(engine)
 
-    def _complete(self, engine: Engine) -> None:
+    def _complete(self, engine: Any) -> None:
         if self._validated != engine.state.iteration:
-            with eval_mode(engine.network):
-                self.evaluator.run(engine.state.epoch)
+            training = engine.network.training
+            self.evaluator.run(engine.state.epoch)
+            engine.network.train(training)
         self._save_last(engine)
         best = self._record.best
         self._write_summary("complete" if best else "failed")

@@ -52,7 +52,7 @@ def test_either_recipe_trains(network, batches, train, recipe):
 
 
 def test_default_attack_says_what_such_a_trainer_needs(network, batches, train):
-    with pytest.raises(ValueError, match=re.escape("label has 3 channels, but activation='softmax'")):
+    with pytest.raises(ValueError, match=re.escape("label has 3 channels, but with activation='softmax'")):
         train(network, _in_blocks(batches[:1]), VAFTHandler())
 
 
