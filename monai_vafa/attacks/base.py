@@ -186,8 +186,8 @@ class Attack(ABC):
         # An evaluator calls this under no-grad or inference mode, a trainer under autocast.
         with torch.inference_mode(False), torch.enable_grad():
             plain = plain_tensor("image", image)
-            self.check_image(plain.shape)
             check_image_values(plain)
+            self.check_image(plain.shape)
             device = next((p.device for p in network.parameters()), plain.device)
             plain = plain.to(device, torch.float32)
             low, width = value_range(plain, intensity_range or self.intensity_range, told=intensity_range is None)
@@ -222,12 +222,10 @@ class Attack(ABC):
             adversarial = result.adversarial.detach().clamp(0, 1) * width + low
         like = convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
         detached = {name: value.detach() for name, value in vars(result).items() if isinstance(value, torch.Tensor)}
-        return replace(result, **{**detached, "adversarial": like})
+        return replace(result, **{**detached, **objective.lost.shares(), "adversarial": like})
 
     def check_image(self, shape: Sequence[int]) -> None:
         """Raise a ValueError if the attack can't work on images (or windows) of this shape ``(B, C, *spatial)``."""
-        if 0 in shape:
-            raise ValueError(f"image is empty: it has shape {tuple(shape)}.")
         if len(shape) not in (4, 5):
             raise ValueError(f"image must be (B, C, H, W, D) or (B, C, H, W), got shape {tuple(shape)}.")
 

@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ def check_fields(attack: Any) -> None:
         if value is None and "None" in kind:
             continue
         if name == "block_size":
-            block_sides(value, 1 if isinstance(value, Integral) else len(value))
+            block_sides(value)
         elif kind.startswith("bool"):
             check_flag(name, value)
         elif kind.startswith("int"):
@@ -162,7 +162,9 @@ def _real(data: torch.Tensor | np.ndarray) -> bool:
 
 
 def check_image_values(image: torch.Tensor) -> None:
-    """An image whose voxels are all finite."""
+    """An image that has voxels, all finite."""
+    if image.numel() == 0:
+        raise ValueError(f"image is empty: it has shape {tuple(image.shape)}.")
     if not torch.isfinite(image).all():
         count = int((~torch.isfinite(image)).sum())
         raise ValueError(f"image holds {count} NaN or infinite voxels; repair or exclude it first.")

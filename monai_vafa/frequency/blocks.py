@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
-from numbers import Integral
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -14,21 +14,21 @@ import torch.nn.functional as F
 __all__ = ["block_sides", "merge_blocks", "split_blocks"]
 
 
-def block_sides(block_size: int | Sequence[int], spatial_dims: int) -> tuple[int, ...]:
+def block_sides(block_size: int | Sequence[int], spatial_dims: int | None = None) -> tuple[int, ...]:
     """
     The block's side along each spatial axis.
 
     Args:
         block_size: one side for all axes, or one per axis, in voxels.
-        spatial_dims: number of spatial axes.
+        spatial_dims: number of spatial axes; ``None`` only checks the sides that are given.
 
     Raises:
         ValueError: If a side is not an integer of at least 1, or their number is not ``spatial_dims``.
     """
-    sides = (block_size,) * spatial_dims if isinstance(block_size, Integral) else tuple(block_size)
-    if len(sides) != spatial_dims:
+    sides = tuple(block_size) if isinstance(block_size, Iterable) else (block_size,) * (spatial_dims or 1)
+    if len(sides) != (spatial_dims or len(sides)):
         raise ValueError(f"block_size={block_size} must be an int or have {spatial_dims} sides, one per spatial axis.")
-    if any(isinstance(s, str) or not int(s) == s >= 1 for s in sides):
+    if not all(isinstance(s, Real) and s >= 1 and s % 1 == 0 for s in sides):
         raise ValueError(f"block_size={block_size!r} must be integers of at least 1.")
     return tuple(int(s) for s in sides)
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 from monai.config import NdarrayOrTensor
@@ -47,7 +46,7 @@ class FrequencyQuantize(Transform):
         self.q = check_positive("q", q)
         if intensity_range is not None:
             intensity_range = check_range(intensity_range)
-        block_sides(block_size, 1 if isinstance(block_size, Integral) else len(block_size))
+        block_sides(block_size)
         self.block_size = block_size
         self.intensity_range = intensity_range
 
@@ -65,8 +64,6 @@ class FrequencyQuantize(Transform):
             ValueError: If ``img`` is empty or holds NaN or infinity, which would spread over a whole block.
         """
         image = plain_tensor("img", img).float()
-        if 0 in image.shape:
-            raise ValueError(f"img is empty: it has shape {tuple(image.shape)}.")
         check_image_values(image)
         low, high = self.intensity_range or (float(image.min()), float(image.max()))
         width = (high - low) or 1.0

@@ -93,6 +93,6 @@ def test_one_hot_labels_are_the_class_map(image, label, loss, classes):
 
 def test_channels_that_overlap_are_refused_with_softmax_and_the_way_out_works(network, image, label):
     channels = torch.cat([label > 0, label == 1, label == 2], 1)
-    with pytest.raises(ValueError, match="exactly one of them.*activation='sigmoid'"):
+    with pytest.raises(ValueError, match=r"exactly one of them.*activation='sigmoid'"):
         BasicIterative(steps=1)(network, image, channels)
     assert not torch.equal(BasicIterative(steps=1, activation="sigmoid")(network, image, channels), image)

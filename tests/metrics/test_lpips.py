@@ -205,3 +205,10 @@ def test_small_volumes_are_left_out_when_asked_for(trunk):
     assert value.isnan().all()
     x, y = volumes(1, 1, 31, 31, 3)
     assert torch.equal(metric(y_pred=x, y=y), LPIPSMetric(trunk=trunk)(y_pred=x, y=y))
+
+
+@pytest.mark.parametrize("change", [lambda x: x * 255, lambda x: x * 2 - 1])
+def test_values_of_another_scale_are_refused(trunk, change):
+    x, y = volumes(1, 1, 31, 31, 3)
+    with pytest.raises(ValueError, match=r"must have values in \[0, 1\]"):
+        LPIPSMetric(trunk=trunk)(y_pred=change(x), y=change(y))

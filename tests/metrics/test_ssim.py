@@ -31,3 +31,11 @@ def test_window_shrinks_along_thin_axes_only(depth, window):
     assert torch.equal(metric(**volumes), expected)
     # and grows again
     assert torch.equal(metric(**pair(12, 12, 12)), SSIMMetric(spatial_dims=3)(**pair(12, 12, 12)))
+
+
+def test_values_beyond_the_data_range_are_refused_and_the_way_out_works():
+    x, y = torch.rand(2, 1, 1, 16, 16, 16)
+    with pytest.raises(ValueError, match="data_range must have values in"):
+        FittingSSIMMetric(spatial_dims=3)(x * 255, y * 255)
+    scaled = FittingSSIMMetric(spatial_dims=3, data_range=255)(x * 255, y * 255)
+    assert scaled.item() == pytest.approx(FittingSSIMMetric(spatial_dims=3)(x, y).item(), abs=1e-4)
