@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from monai.metrics import CumulativeIterationMetric
 
 from monai_vafa.attacks.checks import check_flag
 from monai_vafa.results.files import write_json
+from monai_vafa.results.lock import folder_lock
 from monai_vafa.results.schema import BENCHMARK, BenchmarkFile
 from monai_vafa.target import Target
 
+from .case import repeated_name
 from .evaluator import AttackEvaluator
 from .record import root_cause
 from .rows import AttackRows, AttackSpec
@@ -89,6 +92,11 @@ class Benchmark:
     ) -> None:
         if not targets:
             raise ValueError("targets is empty: name at least one model.")
+        if name := repeated_name([*targets, "figures"]):
+            raise ValueError(
+                f"targets names {name!r} twice, but for letter case, or 'figures', where figures go: their folders "
+                "would be the same."
+            )
         if published not in (None, *_PUBLISHED):
             raise ValueError(f"published={published!r} must be None or one of {_PUBLISHED}.")
         _check_hardened(hardened or {}, targets)
@@ -131,7 +139,22 @@ class Benchmark:
         )
 
     def run(self) -> None:
-        """Run all that is missing, model by model, then the transfer."""
+        """
+        Run all that is missing, model by model, then the transfer.
+
+        Raises:
+            ValueError: If another run has the folder.
+        """
+        with folder_lock(self._file.parent):
+            try:
+                self._run()
+            except BaseException as error:
+                with suppress(OSError):
+                    status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                    write_json(self._file, {**self._facts, "status": status})
+                raise
+
+    def _run(self) -> None:
         self.failed.clear()
         write_json(self._file, self._facts)
         for name, evaluator in self.evaluators.items():

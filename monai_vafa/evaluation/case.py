@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -19,17 +20,18 @@ from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 from monai.metrics import CumulativeIterationMetric
 from monai.transforms import ResampleToMatch
-from monai.utils import convert_to_tensor, ensure_tuple
+from monai.utils import ImageMetaKey, convert_to_tensor, ensure_tuple
 
 from monai_vafa.attacks import Attack
 from monai_vafa.attacks.checks import check_image_values
 from monai_vafa.metrics import changed_voxel_rate
 from monai_vafa.networks.modes import eval_mode
-from monai_vafa.outputs import check_class_channels, predicted_labels
+from monai_vafa.outputs import predicted_labels
+from monai_vafa.results.files import unicode_text
 from monai_vafa.results.schema import CLEAN
 from monai_vafa.target import Target
 
-from .scoring import class_means, one_hot_labels, segmentation_scores, visibility_scores
+from .scoring import check_classes, class_means, one_hot_labels, segmentation_scores, visibility_scores, void_of
 
 __all__ = ["AttackScores", "Case", "Settings", "Volumes", "as_case", "attack_case", "case_names", "predict"]
 
@@ -39,6 +41,10 @@ logger = logging.getLogger("monai_vafa.evaluation")
 _ENDING = re.compile(r"\.(nii(\.gz)?|png|jpe?g|bmp|tiff?)$", re.IGNORECASE)
 # NIfTI headers hold affines in float32.
 _SAME_PLACE = 1e-3
+# Voxels by which grids may differ and still be taken for the same.
+_APART = 0.1
+# Labels that are no further from a class than this are taken for it.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -85,11 +91,13 @@ class AttackScores:
         case: name of the case.
         attack: name of the attack; ``"clean"`` for the image as it is.
         scores: ``METRIC`` and ``METRIC_foreground``, means over the classes; NaN where undefined.
-        per_class: class -> metric -> value.
+        per_class: class -> metric -> value; NaN for a class in neither label nor prediction, infinite where undefined.
         visibility: metric, and ``linf`` and ``rmse`` in intensity levels (0-255 scale); ``None`` where not measured.
         changed_voxel_rate: share of voxels whose prediction differs from that for the clean image.
         steps: steps of the attack; 0 for attacks without steps.
         seconds: time of the attack.
+        lost: ``nonfinite_gradient``, share of the voxels whose gradient was not finite, and ``zero_gradient``, share of
+            the steps whose gradient was zero everywhere; each only where above 0.
         volumes: ``None`` where they are not kept.
     """
 
@@ -101,13 +109,14 @@ class AttackScores:
     changed_voxel_rate: float
     steps: int
     seconds: float
+    lost: dict[str, float] = field(default_factory=dict)
     volumes: Volumes | None = field(default=None, repr=False)
 
     @property
     def case_row(self) -> dict[str, Any]:
         """Row of ``cases.csv``."""
         cost = {"changed_voxel_rate": self.changed_voxel_rate, "steps": self.steps, "seconds": self.seconds}
-        return {"case": self.case, "attack": self.attack, **self.scores, **self.visibility, **cost}
+        return {"case": self.case, "attack": self.attack, **self.scores, **self.visibility, **cost, **self.lost}
 
     @property
     def metric_rows(self) -> list[dict[str, Any]]:
@@ -164,18 +173,34 @@ def attack_case(
     """
     case = as_case(target, target.preprocess(item))
     clean = predict(target, case.image)
-    label = one_hot_labels(case.label, len(target.class_names), target.activation)
+    ignore_label = getattr(target, "ignore_label", None)
+    void = void_of(case.label, ignore_label)
+    label = one_hot_labels(case.label, len(target.class_names), target.activation, void)
     for row in (row for row in (CLEAN, *attacks) if rows is None or row in rows):
         logger.info("%s: %s", name, row)
-        adversarial, prediction, steps, seconds = case.image, clean, 0, 0.0
+        adversarial, prediction, steps, seconds, lost = case.image, clean, 0, 0.0, {}
         if row != CLEAN:
             attack = attacks[row]
-            aim = settings.aim(case.label[0])[None] if attack.targeted and settings.aim is not None else case.label
+            aim = (
+                settings.aim(case.label[0].clone())[None]
+                if attack.targeted and settings.aim is not None
+                else case.label
+            )
             start = time.perf_counter()
-            adversarial = target.windows(attack, target.network, case.image, aim, activation=target.activation)
-            seconds = time.perf_counter() - start
+            result = target.windows.run(
+                attack,
+                target.network,
+                case.image,
+                aim,
+                activation=target.activation,
+                ignore_label=ignore_label,
+                keys=[(name,)],
+            )
+            adversarial, seconds = result.adversarial, time.perf_counter() - start
+            shares = {"nonfinite_gradient": result.nonfinite, "zero_gradient": result.zero_gradient}
+            lost = {column: float(share) for column, share in shares.items() if share is not None and share > 0}
             prediction, steps = predict(target, adversarial), getattr(attack, "steps", 0)
-        one_hot = one_hot_labels(prediction, len(target.class_names), target.activation)
+        one_hot = one_hot_labels(prediction, len(target.class_names), target.activation, void)
         values = segmentation_scores(settings.segmentation_metrics, one_hot, label)
         scores = AttackScores(
             case=name,
@@ -186,6 +211,7 @@ def attack_case(
             changed_voxel_rate=float(changed_voxel_rate(prediction, clean)),
             steps=steps,
             seconds=seconds,
+            lost=lost,
         )
         yield scores, Volumes(case.image[0], adversarial[0], case.label[0], prediction[0], case.affine)
 
@@ -200,18 +226,21 @@ def as_case(target: Target, loaded: Mapping[str, Any], *, align: bool = False) -
         return Case(batch, predict(target, batch), affine)
     if align and not _same_grid(image, label):
         label = ResampleToMatch(mode="nearest", padding_mode="zeros")(label, img_dst=image)
-    if label.shape[1:] != image.shape[1:]:
-        raise ValueError(f"label of shape {tuple(label.shape)} does not fit an image of {tuple(image.shape)}.")
-    label = convert_to_tensor(label, track_meta=False)[None].to(target.device)
-    if target.activation == "sigmoid":
-        check_class_channels(label, len(target.class_names))
-    return Case(batch, label, affine)
+    try:
+        _check_grid(image, label)
+        plain = _whole_numbers(convert_to_tensor(label, track_meta=False))[None].to(target.device)
+        void = void_of(plain, getattr(target, "ignore_label", None))
+        check_classes(plain.masked_fill(void, 0), len(target.class_names), target.activation)
+    except ValueError as error:
+        name = label.meta.get(ImageMetaKey.FILENAME_OR_OBJ) if isinstance(label, MetaTensor) else None
+        raise ValueError(f"{error} (label file: {name or 'unknown'})") from None
+    return Case(batch, plain, affine)
 
 
 def predict(target: Target, image: torch.Tensor) -> torch.Tensor:
     """The network's prediction for a volume."""
     with eval_mode(target.network):
-        return predicted_labels(target.logits(image), target.activation)
+        return predicted_labels(target.logits(image.clone()), target.activation)
 
 
 def case_names(items: Sequence[Mapping[str, Any]], image_key: str) -> dict[str, str]:
@@ -219,15 +248,61 @@ def case_names(items: Sequence[Mapping[str, Any]], image_key: str) -> dict[str, 
     if not items:
         raise ValueError("cases is empty: name at least one.")
     paths = [os.fspath(ensure_tuple(item[image_key])[0]) for item in items]
-    names = [_ENDING.sub("", Path(path).name) for path in paths]
-    if len(set(names)) < len(names):
-        names = [f"{Path(path).parent.name}_{name}" for path, name in zip(paths, names, strict=True)]
-    if len(set(names)) < len(names):
-        raise ValueError("cases has two of the same file and folder name: results would overwrite each other.")
+    names = [_ENDING.sub("", unicode_text(Path(path).name)) for path in paths]
+    if repeated_name(names):
+        names = [f"{unicode_text(Path(path).parent.name)}_{name}" for path, name in zip(paths, names, strict=True)]
+    if name := repeated_name(names):
+        raise ValueError(
+            f"cases has two of the same file and folder name ({name!r}; letter case does not count): results would "
+            "overwrite each other. Rename a file."
+        )
     return dict(zip(names, paths, strict=True))
+
+
+def repeated_name(names: Collection[str]) -> str | None:
+    """The first name that another one repeats, as file systems compare them where letter case does not count."""
+    seen: set[str] = set()
+    for name in names:
+        if (plain := normalize("NFC", name).casefold()) in seen:
+            return name
+        seen.add(plain)
+    return None
 
 
 def _same_grid(image: MetaTensor, label: MetaTensor) -> bool:
     return image.shape[1:] == label.shape[1:] and torch.allclose(
         torch.as_tensor(image.affine), torch.as_tensor(label.affine), atol=_SAME_PLACE
     )
+
+
+def _check_grid(image: MetaTensor, label: torch.Tensor) -> None:
+    """Refuse a label whose voxels lie elsewhere than those of the image."""
+    if label.shape[1:] != image.shape[1:]:
+        raise ValueError(f"label of shape {tuple(label.shape)} does not fit an image of {tuple(image.shape)}.")
+    places = [to_affine_nd(3, v.affine.cpu().numpy()) for v in (image, label) if isinstance(v, MetaTensor)]
+    if len(places) < 2 or not all(np.isfinite(a).all() and abs(np.linalg.det(a)) > 0 for a in places):
+        logger.warning("image or label has no affine: they are taken to lie on the same grid.")
+        return
+    sides = [*image.shape[1:], 1, 1][:3]
+    corners = np.stack([*np.meshgrid(*([0, side - 1] for side in sides), indexing="ij"), np.ones((2, 2, 2))])
+    apart = np.linalg.solve(places[0], places[1] @ corners.reshape(4, -1)) - corners.reshape(4, -1)
+    if (furthest := float(np.abs(apart).max())) > _APART:
+        affines = [np.array2string(a.round(4), separator=", ").replace("\n", "") for a in places]
+        raise ValueError(
+            f"label lies on another grid than the image, up to {furthest:.3g} voxels off: the affine of the image is "
+            f"{affines[0]}, that of the label {affines[1]} (after preprocessing). Resample the label to the image, "
+            "e.g. with monai.transforms.ResampleToMatch(mode='nearest'), or correct the header that is wrong."
+        )
+
+
+def _whole_numbers(label: torch.Tensor) -> torch.Tensor:
+    """Labels as integers; what resampling and scaling of the file left beside them is rounded away."""
+    if not label.is_floating_point():
+        return label.long()
+    rounded = label.round()
+    if bad := label[~((label - rounded).abs() <= _ROUNDING)].unique()[:3].tolist():
+        raise ValueError(
+            f"label holds {', '.join(f'{value:.6g}' for value in bad)}, further than {_ROUNDING} from a class; "
+            "resample label maps with mode='nearest'."
+        )
+    return rounded.long()

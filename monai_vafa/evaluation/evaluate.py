@@ -13,10 +13,10 @@ from monai.metrics import CumulativeIterationMetric
 from monai.utils import ensure_tuple_rep
 
 from monai_vafa.attacks import Attack
-from monai_vafa.results.schema import CLEAN
+from monai_vafa.results.schema import CLEAN, LABEL
 from monai_vafa.target import Target
 
-from .case import AttackScores, Settings, attack_case, case_names
+from .case import AttackScores, Settings, attack_case, case_names, repeated_name
 from .rows import AttackRows, AttackSpec
 from .scoring import default_segmentation_metrics, default_visibility_metrics
 
@@ -86,12 +86,21 @@ def check_attacks(
     """Refuse attacks that cannot be run."""
     if not attacks:
         raise ValueError("attacks is empty: name at least one.")
+    if name := repeated_name(list(attacks)):
+        raise ValueError(f"attack name {name!r} is there twice but for letter case, which some file systems ignore.")
     roi_size = target.windows.roi_size
     window = ensure_tuple_rep(roi_size, target.spatial_dims if isinstance(roi_size, int) else len(roi_size))
     for name, attack in attacks.items():
-        if name == CLEAN or not name.translate(dict.fromkeys(map(ord, "-_."))).isalnum():
-            raise ValueError(f"attack name {name!r} must be made of letters, digits, -, _ and ., and not be {CLEAN!r}.")
+        if name.casefold() in (CLEAN, LABEL) or not name.translate(dict.fromkeys(map(ord, "-_."))).isalnum():
+            raise ValueError(
+                f"attack name {name!r} must be made of letters, digits, -, _ and ., and not be {CLEAN!r} or {LABEL!r}."
+            )
         if attack.targeted and aim is None:
             raise ValueError(f"attack {name!r} is targeted, so aim must say what it aims at, e.g. EraseClass(1).")
+        if attack.targeted and max(getattr(aim, "classes", [0])) >= len(target.class_names):
+            raise ValueError(
+                f"aim={type(aim).__name__} names class {max(aim.classes)}, but the network knows 0 to "
+                f"{len(target.class_names) - 1} ({', '.join(target.class_names)})."
+            )
         if min(window) > 0:
             attack.check_image((1, 1, *window))

@@ -7,6 +7,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,13 @@ from monai_vafa.target import Target
 
 from .case import AttackScores, Volumes, attack_case, case_names
 from .evaluate import check_attacks, make_settings
-from .record import attack_facts, root_cause, run_parameters, versions
+from .record import attack_facts, input_digests, root_cause, run_parameters, versions
 from .rows import AttackRows, AttackSpec
-from .scoring import one_hot_labels
+from .scoring import one_hot_labels, void_of
 
 __all__ = ["AttackEvaluator"]
 
 logger = logging.getLogger("monai_vafa.evaluation")
-
-_KINDS = ("adversarial", "predictions")
 
 
 class AttackEvaluator(Evaluator):
@@ -110,7 +110,8 @@ class AttackEvaluator(Evaluator):
         self.results: ResultFolder | None = None
         if output_dir is not None:
             parameters = run_parameters(target, self.attacks, self.settings, self.cases)
-            self.results = ResultFolder(output_dir, parameters)
+            inputs = {c: input_digests(target, item) for c, item in zip(self.cases, self.items, strict=True)}
+            self.results = ResultFolder(output_dir, parameters, inputs)
         self._rows: tuple[CsvTable, CsvTable] = CsvTable(None, CASE_KEYS), CsvTable(None, METRIC_KEYS)
         self._facts = attack_facts(self.attacks, rows.rows)
         self._description = self._described(target.description if description is None else description)
@@ -129,15 +130,26 @@ class AttackEvaluator(Evaluator):
             handler.attach(self)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]  # as in MONAI's evaluators
-        """Attack all cases that are not finished yet, and write the summary."""
-        self.failed.clear()
-        self._write_summary("running")
-        self.data_loader = self._missing_rows()
-        self.state.epoch_length = None  # failures make it shorter than what is missing
-        super().run(global_epoch)
-        if self.results is not None:
-            self.results.flush(list(self.cases), [CLEAN, *self.attacks])
-        self._write_summary("failed" if self.failed else "complete")
+        """
+        Attack all cases that are not finished yet, and write the summary.
+
+        Raises:
+            ValueError: If another run has the folder.
+        """
+        with nullcontext() if self.results is None else self.results.locked():
+            self.failed.clear()
+            self._write_summary("running")
+            self.data_loader = self._missing_rows()
+            self.state.epoch_length = None  # failures make it shorter than what is missing
+            try:
+                super().run(global_epoch)
+            except BaseException as error:
+                with suppress(OSError):  # such as a full disk, of which the error tells already
+                    self._write_summary("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+                raise
+            if self.results is not None:
+                self.results.flush(list(self.cases), [CLEAN, *self.attacks])
+            self._write_summary("failed" if self.failed else "complete")
 
     def raise_if_failed(self) -> None:
         """Make the process fail once everything that could be done has been written."""
@@ -169,12 +181,11 @@ class AttackEvaluator(Evaluator):
         """Names of the attacks, the clean image first, whose row or wanted volumes are not there."""
         if self.results is None:
             return [CLEAN, *self.attacks]
-        finished, volume = self.results.finished(case), self.results.volume
+        finished, has_volumes = self.results.finished(case), self.results.has_volumes
         return [
             name
             for name in (CLEAN, *self.attacks)
-            if name not in finished
-            or (name in (CLEAN, *self.saved) and not all(volume(kind, case, name).is_file() for kind in _KINDS))
+            if name not in finished or (name in (CLEAN, *self.saved) and not has_volumes(case, name))
         ]
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
@@ -182,8 +193,9 @@ class AttackEvaluator(Evaluator):
         scores, volumes = batchdata
         self._record(scores, volumes)
         names = {"case": scores.case, "attack": scores.attack}
+        void = void_of(volumes.label[None], getattr(self.target, "ignore_label", None))
         label, prediction = (
-            one_hot_labels(v[None], len(self.target.class_names), self.target.activation)[0]
+            one_hot_labels(v[None], len(self.target.class_names), self.target.activation, void)[0]
             for v in (volumes.label, volumes.prediction)
         )
         self.state.batch = [{"image": volumes.image, "label": label, **names}]
@@ -197,15 +209,19 @@ class AttackEvaluator(Evaluator):
             for table, rows in zip(self._rows, ([scores.case_row], scores.metric_rows), strict=True):
                 table.add(rows)
             return
-        write, case, affine = self.results.write_volume, scores.case, volumes.affine
-        if scores.attack == CLEAN or not self.results.volume("predictions", case, LABEL).is_file():
-            write("predictions", case, LABEL, _array(volumes.label.byte()), affine)
+        case = scores.case
+        write = partial(self.results.write_volume, case=case, affine=volumes.affine, like=self.cases[case])
+        if scores.attack == CLEAN:
+            write("predictions", name=LABEL, voxels=self._class_map(volumes.label))
         if scores.attack in (CLEAN, *self.saved):
             convert = self.target.to_file_units
             in_units = volumes.adversarial if convert is None else convert(volumes.adversarial)
-            write("adversarial", case, scores.attack, _array(in_units.float()), affine)
-            write("predictions", case, scores.attack, _array(volumes.prediction.byte()), affine)
+            write("adversarial", name=scores.attack, voxels=in_units.float().cpu().numpy())
+            write("predictions", name=scores.attack, voxels=self._class_map(volumes.prediction))
         self.results.add(scores.case_row, scores.metric_rows)
+
+    def _class_map(self, labels: torch.Tensor) -> np.ndarray:
+        return labels.cpu().numpy().astype(np.uint8 if len(self.target.class_names) <= 256 else np.int32)
 
     def _means(self) -> dict[str, dict[str, Any]]:
         tables = self.results.rows() if self.results is not None else [table.rows for table in self._rows]
@@ -252,7 +268,3 @@ class AttackEvaluator(Evaluator):
                 "parameters": self.results.parameters,
             }
         )
-
-
-def _array(volume: torch.Tensor) -> np.ndarray:
-    return volume.cpu().numpy()

@@ -6,20 +6,24 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import monai
 import torch
+from monai.utils import ensure_tuple
 
 import monai_vafa
 from monai_vafa.attacks import Attack
 from monai_vafa.attacks.base import constructor_parameters
+from monai_vafa.results.files import unicode_text
+from monai_vafa.results.folder import file_digest
 from monai_vafa.results.schema import AttackFacts, Row
 from monai_vafa.target import Target
 
 from .case import Settings
 
-__all__ = ["attack_facts", "root_cause", "run_parameters", "versions"]
+__all__ = ["attack_facts", "input_digests", "root_cause", "run_parameters", "versions"]
 
 
 def run_parameters(
@@ -34,8 +38,18 @@ def run_parameters(
         "segmentation_metrics": {name: constructor_parameters(metric) for name, metric in metrics},
         "aim": None if settings.aim is None else constructor_parameters(settings.aim),
         "activation": target.activation,
-        "cases": dict(cases),
+        "cases": {name: unicode_text(path) for name, path in cases.items()},
     }
+
+
+def input_digests(target: Target, item: Mapping[str, Any]) -> dict[str, str]:
+    """Hashes of the files of a case that are there; "" for a label that it has not."""
+    digests = {}
+    for key in (target.image_key, target.label_key):
+        paths = [Path(path) for path in ensure_tuple(item.get(key)) if path is not None]
+        if all(path.exists() for path in paths):
+            digests[key] = "+".join(file_digest(path) for path in paths)
+    return digests
 
 
 def attack_facts(attacks: Mapping[str, Attack], rows: Mapping[str, Row]) -> dict[str, AttackFacts]:

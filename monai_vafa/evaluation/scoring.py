@@ -4,24 +4,39 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 
 import torch
-from monai.metrics import CumulativeIterationMetric, DiceMetric, HausdorffDistanceMetric, PSNRMetric, SurfaceDiceMetric
+from monai.metrics import (
+    CumulativeIterationMetric,
+    DiceMetric,
+    HausdorffDistanceMetric,
+    MeanIoU,
+    PSNRMetric,
+    SurfaceDiceMetric,
+    SurfaceDistanceMetric,
+)
 from monai.networks import one_hot
 
 from monai_vafa.metrics import FittingSSIMMetric, linf_distance, lpips_if_available, rmse_distance
 from monai_vafa.outputs import check_class_channels
 
 __all__ = [
+    "check_classes",
     "class_means",
     "default_segmentation_metrics",
     "default_visibility_metrics",
     "one_hot_labels",
     "segmentation_scores",
     "visibility_scores",
+    "void_of",
 ]
+
+# Metrics whose worst value is 0, and those whose worst value is the diagonal of the image.
+_OVERLAPS = (DiceMetric, MeanIoU, SurfaceDiceMetric)
+_DISTANCES = (HausdorffDistanceMetric, SurfaceDistanceMetric)
 
 
 def default_segmentation_metrics(class_names: Sequence[str]) -> dict[str, CumulativeIterationMetric]:
@@ -55,37 +70,67 @@ def default_visibility_metrics(
 def segmentation_scores(
     metrics: Mapping[str, CumulativeIterationMetric], prediction: torch.Tensor, label: torch.Tensor
 ) -> dict[str, list[float]]:
-    """Value of each metric of one-hot volumes for each class; NaN where the class is absent or the value undefined."""
-    # MONAI's metrics do not agree on a class that is predicted but absent: some give 0, some NaN.
-    present = label.flatten(2).any(2).flatten().tolist()
+    """
+    Value of each metric of one-hot volumes for each class.
+
+    A class that is neither in the label nor predicted has none (NaN) and is left out of means. One that is only in one
+    of them gets the worst value, 0, or of a distance the diagonal of the image in voxels, so that erasing a structure
+    never improves a mean. Metrics that are not known here keep the value they give; an undefined one becomes infinite,
+    and the mean undefined.
+    """
+    # MONAI's metrics do not agree on a class that is in one of both: some give 0, some NaN, some infinity.
+    here, there = (labels.flatten(2).any(2).flatten().tolist() for labels in (prediction, label))
+    diagonal = math.sqrt(sum(side**2 for side in label.shape[2:]))
     scores = {}
     for name, metric in metrics.items():
         values = _values(metric, prediction, label)
-        if len(values) != len(present):
+        if len(values) != len(there):
             raise ValueError(
-                f"segmentation_metrics[{name!r}] gives {len(values)} values for {len(present)} classes; it needs "
+                f"segmentation_metrics[{name!r}] gives {len(values)} values for {len(there)} classes; it needs "
                 "include_background=True and reduction='none'."
             )
-        scores[name] = [value if there else float("nan") for value, there in zip(values, present, strict=True)]
+        worst = diagonal if isinstance(metric, _DISTANCES) else 0.0 if isinstance(metric, _OVERLAPS) else None
+        for i, sides in enumerate(zip(here, there, strict=True)):
+            if not any(sides):
+                values[i] = math.nan
+            elif not all(sides) and worst is not None:
+                values[i] = worst
+            elif math.isnan(values[i]):
+                values[i] = math.inf
+        scores[name] = values
     return scores
 
 
-def one_hot_labels(label: torch.Tensor, num_classes: int, activation: str) -> torch.Tensor:
-    """Labels as MONAI's metrics take them, ``(1, num_classes, *spatial)`` of 0 and 1."""
+def one_hot_labels(label: torch.Tensor, num_classes: int, activation: str, void: torch.Tensor) -> torch.Tensor:
+    """Labels as MONAI's metrics take them, ``(1, num_classes, *spatial)`` of 0 and 1; all 0 where ``void``."""
+    label = label.masked_fill(void, 0)
+    check_classes(label, num_classes, activation)
+    return (label.float() if activation == "sigmoid" else one_hot(label, num_classes)).masked_fill(void, 0)
+
+
+def void_of(label: torch.Tensor, ignore_label: int | None) -> torch.Tensor:
+    """Where there is no label, ``(1, 1, *spatial)``; such voxels are left out of scores."""
+    if ignore_label is None:
+        return torch.zeros_like(label[:, :1], dtype=torch.bool)
+    return (label == ignore_label).all(1, keepdim=True)
+
+
+def check_classes(label: torch.Tensor, num_classes: int, activation: str) -> None:
+    """Refuse labels that the network does not know."""
     if activation == "sigmoid":
         check_class_channels(label, num_classes)
-        return label.float()
-    if label.min() < 0 or label.max() >= num_classes:
+    elif label.shape[1] != 1:
+        raise ValueError(f"label has {label.shape[1]} channels, but classes that exclude each other take a class map.")
+    elif label.min() < 0 or label.max() >= num_classes:
         raise ValueError(
             f"label holds classes {int(label.min())} to {int(label.max())}, but the network knows 0 to "
             f"{num_classes - 1}; map the labels to the network's classes"
             + (", or give activation='sigmoid' for a network with one channel." if num_classes == 1 else ".")
         )
-    return one_hot(label, num_classes)
 
 
 def class_means(per_class: Mapping[str, Sequence[float]], activation: str = "softmax") -> dict[str, float]:
-    """Mean of each metric over the classes for which it is defined, with background (as in the paper) and without."""
+    """Mean of each metric over the classes that a case has, with background (as in the paper) and without."""
     first = 1 if activation == "softmax" else 0
     means = {}
     for name, values in per_class.items():
@@ -111,7 +156,8 @@ def visibility_scores(
 
 
 def _nan_mean(values: Sequence[float]) -> float:
-    return float(torch.tensor(values).nanmean())
+    mean = float(torch.tensor(values).nanmean())
+    return mean if math.isfinite(mean) else math.nan
 
 
 def _values(metric: CumulativeIterationMetric, y_pred: torch.Tensor, y: torch.Tensor) -> list[float]:

@@ -17,18 +17,20 @@ import nibabel as nib
 import numpy as np
 from monai.transforms import LoadImage
 
-from monai_vafa.results.files import CsvTable, read_json, write_json
-from monai_vafa.results.folder import ResultFolder, join_parameters, refuse_changes
+from monai_vafa.results.files import CsvTable, write_json
+from monai_vafa.results.folder import ResultFolder, join_parameters, refuse_changes, rows_digest, whole_json
 from monai_vafa.results.schema import LABEL, TRANSFER, TRANSFER_KEYS
 
 from .case import as_case, predict
 from .evaluator import AttackEvaluator
 from .record import root_cause
-from .scoring import class_means, one_hot_labels, segmentation_scores
+from .scoring import class_means, one_hot_labels, segmentation_scores, void_of
 
 __all__ = ["Transfer", "score_volume"]
 
 logger = logging.getLogger("monai_vafa.evaluation")
+
+_ROWS = "rows of transfer.csv"  # beside the names of models, which have no spaces
 
 
 class Transfer:
@@ -36,7 +38,8 @@ class Transfer:
     Sends every saved adversarial volume of every model through every other model, and writes::
 
         transfer.csv      a row per case, source, target, attack: segmentation metrics of the target
-        transfer.json     the parameters of both sides, so that results of others are never mixed in
+        transfer.json     the parameters of both sides, so that results of others are never mixed in, and hashes of the
+                          rows, so that damaged ones are scored again
 
     A second run goes on where the first one ended. What a source has not finished is left out, and with a single
     model there is nothing to do.
@@ -61,7 +64,7 @@ class Transfer:
         self.failed: dict[str, str] = {}
         folder = Path(output_dir)
         self._record = folder / "transfer.json"
-        self._parameters = read_json(self._record)
+        self._parameters = whole_json(self._record)
         self._results: dict[str, ResultFolder] = {}
         for name, evaluator in self.evaluators.items():
             if evaluator.results is None:
@@ -72,13 +75,15 @@ class Transfer:
             refuse_changes(str(folder / TRANSFER), lines, "Remove it and transfer.json to score anew.")
             self._parameters[name] = joined
         self._table = CsvTable(folder / TRANSFER, TRANSFER_KEYS)
+        rows = set(self._parameters.pop(_ROWS, ()))
+        self._table.rows = [row for row in self._table.rows if rows_digest([row]) in rows]
 
     def run(self) -> None:
         """Score all that is not scored yet."""
         self.failed.clear()
         if len(self.evaluators) < 2:
             return
-        write_json(self._record, self._parameters)
+        self._write()
         finished = {self._table.key(row) for row in self._table.rows}
         for (source, made), (target, shown) in permutations(self.evaluators.items(), 2):
             for case in (case for case in made.cases if case in shown.cases):
@@ -87,7 +92,7 @@ class Transfer:
                         self._score(key)
         models = list(self.evaluators)
         cases = dict.fromkeys(case for evaluator in self.evaluators.values() for case in evaluator.cases)
-        self._table.write(dict(zip(TRANSFER_KEYS, (cases, models, models, self.attacks), strict=True)))
+        self._write(dict(zip(TRANSFER_KEYS, (cases, models, models, self.attacks), strict=True)))
 
     def _score(self, key: tuple[str, str, str, str]) -> None:
         case, source, target, attack = key
@@ -101,7 +106,12 @@ class Transfer:
             self.failed[f"{source} to {target}, {case}, {attack}"] = root_cause(error)
             return
         self._table.add([{**dict(zip(TRANSFER_KEYS, key, strict=True)), **scores}])
-        self._table.write()
+        self._write()
+
+    def _write(self, order: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._table.write(order)
+        digests = sorted(rows_digest([row]) for row in self._table.rows)
+        write_json(self._record, {**self._parameters, _ROWS: digests})
 
 
 def score_volume(
@@ -115,8 +125,9 @@ def score_volume(
     if target.label_key not in item:
         loaded[target.label_key] = LoadImage(ensure_channel_first=True)(reference)
     shown = as_case(target, loaded, align=True)
+    void = void_of(shown.label, getattr(target, "ignore_label", None))
     said, label = (
-        one_hot_labels(labels, len(target.class_names), target.activation)
+        one_hot_labels(labels, len(target.class_names), target.activation, void)
         for labels in (predict(target, shown.image), shown.label)
     )
     return class_means(segmentation_scores(evaluator.settings.segmentation_metrics, said, label), target.activation)

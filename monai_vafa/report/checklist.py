@@ -12,12 +12,14 @@ it says which doubt remains.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from monai_vafa.results.files import read_rows
-from monai_vafa.results.schema import COLUMNS, METRICS
+from monai_vafa.results.schema import COLUMNS, LABEL, METRICS, volume_name
 
 from .benchmark import Benchmark, mean
+from .figures import load_volume
 
 __all__ = ["ROLES", "Line", "chance_dsc", "check_roles", "referee_checklist"]
 
@@ -54,12 +56,26 @@ def chance_dsc(benchmark: Benchmark, model: str) -> float | None:
     DSC, in percent, of labels guessed at random with the class frequencies of the reference.
 
     If class c makes up a share p_c of n voxels, a guess hits n p_c^2 of the n p_c voxels of either map, so its Dice is
-    2 n p_c^2 / (2 n p_c) = p_c. The p_c add up to 1, so the mean over C classes is 1 / C.
+    2 n p_c^2 / (2 n p_c) = p_c. Where classes exclude each other, the p_c add up to 1, so the mean over C classes is
+    1 / C. Those of sigmoid outputs do not: they are counted in the saved labels, and averaged over the classes of each
+    case. ``None`` if there is nothing to count.
     """
-    classes = benchmark.summaries[model].get("class_names", [])
+    summary = benchmark.summaries[model]
+    classes = summary.get("class_names", [])
+    if summary.get("activation") == "sigmoid":
+        return mean([_counted(benchmark.folder / model, case) for case in summary.get("cases", ())])
     rows = read_rows(benchmark.folder / model / METRICS)
     scored = {row["class"] for row in rows if row.get("dsc")} & set(classes)
     return 100 / len(scored) if scored else None
+
+
+def _counted(folder: Path, case: str) -> float | None:
+    """Mean share, in percent, of the classes that a saved label of a sigmoid model has."""
+    path = folder / volume_name("predictions", case, LABEL)
+    if not path.is_file():
+        return None
+    shares = load_volume(path).astype(bool).mean((0, 1, 2))
+    return 100 * float(shares[shares > 0].mean()) if shares.any() else None
 
 
 class _MissingEvidence(Exception):
@@ -168,7 +184,7 @@ def _reaches_chance(e: _Evidence) -> tuple[bool, str]:
     if dsc is None:
         raise _MissingEvidence(f"add {huge} to the budgets over which {name} is swept.")
     if (chance := chance_dsc(e.benchmark, e.model)) is None:
-        raise _MissingEvidence("metrics.csv has no DSC of a class; run the model again.")
+        raise _MissingEvidence("no DSC of a class in metrics.csv, or no saved label; run the model again.")
     return dsc <= chance, f"{name} at {huge} reaches DSC {dsc:.2f}; guessing at random gives {chance:.2f}."
 
 

@@ -10,10 +10,20 @@ from typing import Any
 
 from monai_vafa.results.schema import COLUMNS, UNITS, Column
 
-__all__ = ["Table", "cell", "class_table", "damage_table", "format_tables", "run_notes", "score_columns", "table_text"]
+__all__ = [
+    "Table",
+    "cell",
+    "class_table",
+    "damage_table",
+    "format_tables",
+    "run_notes",
+    "score_columns",
+    "table_text",
+    "undefined_notes",
+]
 
 _ABSENT = "-"
-_NO_SCORES = ("model", "case", "attack", "group", "steps", "seconds", "classes")
+_NO_SCORES = ("model", "case", "attack", "group", "steps", "seconds", "classes", "undefined")
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,17 @@ def run_notes(summary: Mapping[str, Any]) -> list[str]:
     notes.append(UNITS)
     if summary["unmeasured"]:
         notes.append(f"Not measured here (the log says why): {', '.join(summary['unmeasured'])}.")
+    notes += undefined_notes(summary["means"])
     return notes + [f"FAILED {case}: {error}" for case, error in summary["failed"].items()]
+
+
+def undefined_notes(means: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Means that are not over all cases, since a value is undefined for some."""
+    return [
+        f"{column} under {attack} is undefined for {count} cases; its mean is over the others."
+        for attack, row in means.items()
+        for column, count in row.get("undefined", {}).items()
+    ]
 
 
 def format_tables(summary: Mapping[str, Any]) -> str:

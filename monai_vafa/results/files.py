@@ -9,6 +9,8 @@ import io
 import json
 import math
 import os
+import re
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,13 @@ from typing import Any
 __all__ = [
     "CsvTable",
     "cell_text",
+    "file_name",
     "number",
     "read_json",
     "read_rows",
+    "read_text",
     "remove_partial_files",
+    "unicode_text",
     "write_file",
     "write_json",
     "write_rows",
@@ -27,36 +32,69 @@ __all__ = [
 ]
 
 _PARTIAL = ".partial"
+_HOST = re.sub(r"\W", "-", socket.gethostname())
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file beside its place, then move it there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
-    write(partial)
-    os.replace(partial, path)
+    partial = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}{_PARTIAL}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove unfinished files of a killed run."""
-    if folder.is_dir():
-        for stale in folder.rglob(f".*{_PARTIAL}"):
-            stale.unlink()
+    """Remove unfinished files of this process, and of killed ones on this machine; all others stay."""
+    for stale in folder.rglob(f".*.{_HOST}.*{_PARTIAL}") if folder.is_dir() else ():
+        pid = stale.name.removesuffix(_PARTIAL).rpartition(".")[2]
+        if pid.isdecimal() and not _lives_elsewhere(int(pid)):
+            stale.unlink(missing_ok=True)
+
+
+def _lives_elsewhere(pid: int) -> bool:
+    """Whether a process is another one than this and is alive; on Windows, where asking would end it, it may be."""
+    if pid == os.getpid():
+        return False
+    try:
+        return os.name == "nt" or os.kill(pid, 0) is None
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+
+
+def unicode_text(name: str | os.PathLike) -> str:
+    """A path or file name as it is written into files, in whatever locale it was read from the file system."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
+def file_name(text: str) -> str:
+    """The other way round: a file name as this locale has it."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file."""
-    write_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    """Write a text file, in UTF-8 whatever the locale."""
+    write_file(path, lambda partial: partial.write_bytes(text.encode("utf-8", "surrogateescape")))
+
+
+def read_text(path: Path) -> str:
+    """Content of a text file of :func:`write_text`."""
+    return path.read_bytes().decode("utf-8", "surrogateescape")
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Content of a JSON file; empty if there is no such file."""
-    return json.loads(path.read_text()) if path.is_file() else {}
+    return json.loads(read_text(path)) if path.is_file() else {}
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -70,10 +108,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file; none if there is no such file."""
-    if not path.is_file():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader(io.StringIO(read_text(path), newline=""))) if path.is_file() else []
 
 
 def cell_text(value: Any) -> str:

@@ -6,61 +6,147 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import nibabel as nib
 import numpy as np
 
 from .files import CsvTable, read_json, remove_partial_files, write_file, write_json
-from .schema import CASE_KEYS, CASES, METRIC_KEYS, METRICS, SUMMARY, Summary, volume_name
+from .lock import folder_lock
+from .schema import CASE_KEYS, CASES, CLEAN, LABEL, MANIFEST, METRIC_KEYS, METRICS, SUMMARY, Summary, volume_name
 
-__all__ = ["ResultFolder", "differences", "join_parameters", "mean_rows", "refuse_changes"]
+__all__ = [
+    "ResultFolder",
+    "as_stored",
+    "differences",
+    "file_digest",
+    "join_parameters",
+    "mean_rows",
+    "refuse_changes",
+    "rows_digest",
+    "whole_json",
+]
+
+logger = logging.getLogger("monai_vafa.results")
 
 _GROWING = ("attacks", "cases")
+# Fields of a NIfTI header that say where the grid lies, beside pixdim.
+_PLACE = (
+    *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
 
 
 class ResultFolder:
     """
     Result files of an attack run, see :data:`~monai_vafa.results.schema.RUN_FILES`.
 
-    A row in ``cases.csv`` means that all other files of that case and attack are complete. Every file is written
+    A case and attack are finished when ``manifest.json`` says so and the hashes in it are those of their rows and
+    volumes. What is not finished, or was damaged since, is left out and has to be computed anew. Every file is written
     beside its place and moved there, so no file is ever half written.
 
     Args:
         folder: made with the first file.
         parameters: what the results depend on, plain data, see :func:`join_parameters`.
+        inputs: case -> ``"image"`` or ``"label"`` -> hash of the file; "" if the case has none.
 
     Attributes:
         parameters: those given, with the attacks and cases of earlier runs, whose rows are still there.
 
     Raises:
-        ValueError: If the folder holds results of other parameters, or of cases with the same names from other files;
-            names the first that differ.
+        ValueError: If the folder holds results of other parameters, of cases with the same names from other files, or
+            of files that have changed since; names the first that differ. If two volumes would have one file name.
     """
 
-    def __init__(self, folder: str | os.PathLike, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        parameters: Mapping[str, Any],
+        inputs: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
         self.folder = Path(folder)
-        summary = read_json(self.folder / SUMMARY)
-        self.parameters, changed = join_parameters(summary.get("parameters"), parameters)
-        refuse_changes(f"output_dir={os.fspath(folder)!r}", changed, "Choose another output_dir, or remove this one.")
-        remove_partial_files(self.folder)
+        self._given = as_stored(parameters)
+        self._inputs = dict(inputs or {})
+        self._written: dict[str, str] = {}
+        self._load()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder, and look at what those before have left."""
+        with folder_lock(self.folder):
+            remove_partial_files(self.folder)
+            for line in self._load():
+                logger.warning("%s; computed anew.", line)
+            yield
+
+    def _load(self) -> list[str]:
+        """Read what is finished; returns lines on what is damaged."""
+        manifest, summary = whole_json(self.folder / MANIFEST), whole_json(self.folder / SUMMARY)
+        place, way_out = f"output_dir={os.fspath(self.folder)!r}", "Choose another output_dir, or remove this one."
+        earlier = manifest.get("parameters", summary.get("parameters"))
+        self.parameters, changed = join_parameters(earlier, self._given)
+        refuse_changes(place, changed, way_out)
+        self._manifest = {"parameters": self.parameters, "inputs": manifest.get("inputs", {})}
+        known = self._manifest["inputs"]
+        for case, files in self._inputs.items():
+            if other := [key for key, digest in files.items() if known.get(case, files).get(key) != digest]:
+                raise ValueError(
+                    f"{place} holds results of other files: {' and '.join(other)} of case {case!r} changed since. "
+                    f"{way_out}"
+                )
+        _check_file_names(self.parameters)
         self._cases = CsvTable(self.folder / CASES, CASE_KEYS)
         self._metrics = CsvTable(self.folder / METRICS, METRIC_KEYS)
-        finished = {(row["case"], row["attack"]) for row in self._cases.rows}
-        self._metrics.rows = [row for row in self._metrics.rows if (row["case"], row["attack"]) in finished]
+        found = _grouped(self._cases.rows), _grouped(self._metrics.rows)
+        self._finished: dict[str, dict[str, Any]] = {}
+        damaged = []
+        for case, attacks in manifest.get("finished", {}).items():
+            for attack, record in attacks.items():
+                rows = [rows.get((case, attack), []) for rows in found]
+                if bad := [*_bad_rows(record, *rows), *self._bad_volumes(record, case)]:
+                    damaged.append(f"{case} under {attack} is damaged ({', '.join(bad)})")
+                else:
+                    self._finished.setdefault(case, {})[attack] = record
+        if found[0] and "finished" not in manifest:
+            damaged.append(f"{self.folder / MANIFEST} is gone or damaged")
+        for table in (self._cases, self._metrics):
+            table.rows = [row for row in table.rows if row.get("attack") in self._finished.get(row.get("case"), {})]
+        return damaged
+
+    def _bad_volumes(self, record: Mapping[str, Any], case: str) -> list[str]:
+        places = {tuple(place.split("/")): digest for place, digest in record["volumes"].items()}
+        paths = {self.volume(kind, case, name): digest for (kind, name), digest in places.items()}
+        return [path.name for path, digest in paths.items() if not path.is_file() or file_digest(path) != digest]
 
     def finished(self, case: str) -> set[str]:
         """Names of the attacks whose results for a case are complete."""
-        return {row["attack"] for row in self._cases.rows if row["case"] == case}
+        return set(self._finished.get(case, {}))
+
+    def has_volumes(self, case: str, name: str) -> bool:
+        """Whether the volumes of a finished attack were written."""
+        return bool(self._finished.get(case, {}).get(name, {}).get("volumes"))
 
     def volume(self, kind: str, case: str, name: str) -> Path:
         """Path of a volume, whether it is there or not; see :func:`~monai_vafa.results.schema.volume_name`."""
         return self.folder / volume_name(kind, case, name)
 
-    def write_volume(self, kind: str, case: str, name: str, voxels: np.ndarray, affine: np.ndarray) -> None:
+    def write_volume(
+        self,
+        kind: str,
+        case: str,
+        name: str,
+        voxels: np.ndarray,
+        affine: np.ndarray,
+        like: str | os.PathLike | None = None,
+    ) -> None:
         """
         Write a NIfTI file; several channels ``(C, *spatial)`` go to the fourth axis, in 2-D behind a depth of 1.
 
@@ -70,21 +156,35 @@ class ResultFolder:
             name: name of the attack.
             voxels: channel-first.
             affine: 4 x 4, voxel to world (RAS).
+            like: input file of the case; if it is NIfTI too, its codes of qform and sform, its units and its
+                description are kept.
         """
         if len(voxels) == 1:
             stored = voxels[0]
         else:
             stored = np.moveaxis(voxels if voxels.ndim == 4 else voxels[..., None], 0, -1)
         image = nib.Nifti1Image(np.ascontiguousarray(stored), affine)
+        if like is not None:
+            copy_place(image, like)
+            image = nib.Nifti1Image(image.dataobj, None, image.header)  # without an affine, the header stays as it is
         # Without a time stamp or file name in it, so that the same volume gives the same bytes.
         content = gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
         write_file(self.volume(kind, case, name), lambda partial: partial.write_bytes(content))
+        self._written[f"{kind}/{name}"] = sha256(content).hexdigest()
 
     def add(self, case_row: Mapping[str, Any], metric_rows: Sequence[Mapping[str, Any]]) -> None:
-        """Record one attack on one case; its volumes must have been written before."""
+        """Record one attack on one case, together with the volumes written since the last one."""
         self._metrics.add(metric_rows)
         self._cases.add([case_row])
         self.flush()
+        case, attack = case_row["case"], case_row["attack"]
+        rows = [_grouped(table.rows)[case, attack] for table in (self._cases, self._metrics)]
+        record = {"rows": _digest(*rows), "volumes": self._written}
+        self._written = {}
+        self._finished.setdefault(case, {})[attack] = record
+        self._manifest["inputs"].setdefault(case, self._inputs.get(case, {}))
+        finished = {name: dict(sorted(attacks.items())) for name, attacks in sorted(self._finished.items())}
+        write_json(self.folder / MANIFEST, {**self._manifest, "finished": finished})
 
     def flush(self, cases: Sequence[str] = (), attacks: Sequence[str] = ()) -> None:
         """Write both tables."""
@@ -100,18 +200,112 @@ class ResultFolder:
         write_json(self.folder / SUMMARY, summary)
 
 
+def copy_place(image: nib.Nifti1Image, like: str | os.PathLike) -> None:
+    """Give a new image the codes of qform and sform, the units and the description of a NIfTI file, if it is one."""
+    try:
+        old: Any = nib.load(like)
+    except Exception:  # another format or a folder
+        return
+    if not isinstance(old, nib.Nifti1Pair):
+        return
+    new, header, affine = image.header, old.header, image.affine
+    new["xyzt_units"], new["descrip"] = header["xyzt_units"], header["descrip"]
+    if image.shape[:3] == old.shape[:3] and np.allclose(affine, old.affine, atol=1e-3):
+        for name in _PLACE:
+            new[name] = header[name]
+        new["pixdim"][:4] = header["pixdim"][:4]
+        return
+    qform, sform = int(header["qform_code"]), int(header["sform_code"])
+    if qform:  # where it differs from the sform, it moves with it
+        image.set_qform(old.get_qform() @ np.linalg.inv(old.affine) @ affine, qform, update_affine=False)
+        if not sform and not np.allclose(image.get_qform(), affine, atol=1e-3):
+            image.set_qform(affine, 0, update_affine=False)  # a shear fits into an sform only
+            return
+    if qform or sform:  # without a code, a header can not say where another grid lies
+        image.set_sform(affine, sform, update_affine=False)
+
+
+def whole_json(path: Path) -> dict[str, Any]:
+    """Content of a JSON file; empty if it is not there or damaged."""
+    try:
+        content = read_json(path)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _grouped(rows: Sequence[Mapping[str, str]]) -> dict[tuple[Any, Any], list[Mapping[str, str]]]:
+    groups: dict[tuple[Any, Any], list[Mapping[str, str]]] = {}
+    for row in rows:
+        groups.setdefault((row.get("case"), row.get("attack")), []).append(row)
+    return groups
+
+
+def _digest(cases: Sequence[Mapping[str, str]], metrics: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Hash of rows of each table, but for the time it took: the same results give the same hash."""
+    return {CASES: rows_digest(cases), METRICS: rows_digest(metrics)}
+
+
+def rows_digest(rows: Sequence[Mapping[str, str]]) -> str:
+    """Hash of rows of a CSV file, whatever the order of columns."""
+    cells = [sorted((str(k), v) for k, v in row.items() if v and k != "seconds") for row in rows]
+    return sha256(json.dumps(cells).encode()).hexdigest()
+
+
+def _bad_rows(
+    record: Mapping[str, Any], cases: Sequence[Mapping[str, str]], metrics: Sequence[Mapping[str, str]]
+) -> list[str]:
+    now = _digest(cases, metrics)
+    bad = [name for name, digest in record["rows"].items() if now[name] != digest]
+    return bad or [CASES for row in cases if "seconds" in row and not row["seconds"]]
+
+
+def file_digest(path: Path) -> str:
+    """Hash of a file, or of all files of a folder with their names."""
+    digest = sha256()
+    for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if part != path:
+            digest.update(os.fsencode(part.relative_to(path)))
+        if part.is_file():
+            with open(part, "rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _check_file_names(parameters: Mapping[str, Any]) -> None:
+    """Refuse names that lead to one file, also where letter case does not count."""
+    seen: dict[str, tuple[str, str]] = {}
+    for pair in product(parameters.get("cases", ()), (CLEAN, LABEL, *parameters.get("attacks", ()))):
+        name = normalize("NFC", "_".join(pair)).casefold()
+        if (other := seen.setdefault(name, pair)) != pair:
+            (case, attack), (case2, attack2) = other, pair
+            raise ValueError(
+                f"case {case!r} with {attack!r} and case {case2!r} with {attack2!r} would share the file "
+                f"{'_'.join(pair)}.nii.gz: rename an attack or the file of a case."
+            )
+
+
 def mean_rows(
     cases: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], attacks: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Mean of each column over the cases, for each attack that has rows: those of summary.json's "means"."""
+    """
+    Mean of each column over the cases, for each attack that has rows: those of summary.json's "means".
+
+    Under "undefined", the number of cases that have no value, for each column whose mean is over the others.
+    """
     result: dict[str, Any] = {}
     for attack in attacks:
         rows = [row for row in cases if row["attack"] == attack]
         per_class = [row for row in metrics if row["attack"] == attack]
         if rows:
             classes = dict.fromkeys(row["class"] for row in per_class)
+            means = _means(rows, CASE_KEYS)
+            empty = {c: sum(not row.get(c) for row in rows) for c, value in means.items() if value is not None}
+            undefined = {column: count for column, count in empty.items() if count}
             result[attack] = {
-                **_means(rows, CASE_KEYS),
+                **means,
+                **({"undefined": undefined} if undefined else {}),
                 "classes": {c: _means([r for r in per_class if r["class"] == c], METRIC_KEYS) for c in classes},
             }
     return result
@@ -125,6 +319,11 @@ def _means(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, 
     return means
 
 
+def as_stored(content: Any) -> Any:
+    """Plain data as they come back from a JSON file."""
+    return json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogateescape"))
+
+
 def join_parameters(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
     Parameters of two runs, between which attacks and cases may come and go but nothing may change.
@@ -134,7 +333,7 @@ def join_parameters(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -
     """
     if earlier is None:
         return dict(now), []
-    joined = json.loads(json.dumps(now))  # as the earlier ones went
+    joined = as_stored(now)
     old, new = dict(earlier), dict(joined)
     for part in _GROWING:
         both = [name for name in joined[part] if name in earlier[part]]

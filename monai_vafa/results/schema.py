@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from .files import file_name
+
 __all__ = [
     "BENCHMARK",
     "CASES",
@@ -14,6 +16,7 @@ __all__ = [
     "CLEAN",
     "COLUMNS",
     "LABEL",
+    "MANIFEST",
     "METRICS",
     "METRIC_KEYS",
     "RUN_FILES",
@@ -32,7 +35,7 @@ __all__ = [
 CLEAN = "clean"  # row of the image that nobody attacked
 LABEL = "label"  # in place of a row's name, in the name of the reference volume
 
-SUMMARY, CASES, METRICS = "summary.json", "cases.csv", "metrics.csv"
+SUMMARY, CASES, METRICS, MANIFEST = "summary.json", "cases.csv", "metrics.csv", "manifest.json"
 CASE_KEYS = ("case", "attack")
 METRIC_KEYS = ("case", "attack", "class")
 BENCHMARK, TRANSFER = "benchmark.json", "transfer.csv"
@@ -42,6 +45,7 @@ RUN_FILES = {
     CASES: "a row per case and attack: means over classes, visibility, cost",
     METRICS: "a row per case, attack and class",
     SUMMARY: "means, threat models, every parameter, versions, hash of the checkpoint, failed cases",
+    MANIFEST: "hashes of finished rows, their volumes and the input files, so that damage is noticed",
     "adversarial/": "attacked images in the units of the input files",
     "predictions/": "class maps; of sigmoid outputs a channel of 0 and 1 per class; CASE_label.nii.gz is the reference",
     "figures/": "a figure per case",
@@ -89,7 +93,9 @@ COLUMNS = {
     "changed_voxel_rate": Column("changed", 1, 100, suffix=" %", higher_is_better=False),
 }
 UNITS = (
-    "DSC and NSD in percent, means over classes, background included; fg: without background. HD95 in voxels; "
+    "DSC and NSD in percent, means over classes, background included; fg: without background. HD95 in voxels. "
+    "A class that is only in the label or only in the prediction counts as DSC 0, NSD 0 and HD95 of the image's "
+    "diagonal; one that is in neither is left out. "
     "L-inf and RMSE in intensity levels (0-255 scale)."
 )
 
@@ -128,7 +134,7 @@ AttackFacts = TypedDict(
 class Summary(TypedDict):
     """Content of ``summary.json``."""
 
-    status: str  # "running", "complete" or "failed"
+    status: str  # "running", "complete", "failed" or "interrupted"
     description: str
     device: str
     checkpoint: str | None
@@ -159,4 +165,4 @@ class BenchmarkFile(TypedDict):
 
 def volume_name(kind: str, case: str, row: str) -> str:
     """Path of a volume within the folder of a run."""
-    return f"{kind}/{case}_{row}.nii.gz"
+    return file_name(f"{kind}/{case}_{row}.nii.gz")

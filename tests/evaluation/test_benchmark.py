@@ -145,7 +145,7 @@ def test_second_run_goes_on_with_the_transfer(benchmark, tmp_path, monkeypatch):
     monkeypatch.setattr(transfer, "score_volume", _stop_after(1, score))
     with pytest.raises(KeyboardInterrupt):
         made.run()
-    assert record(tmp_path)["status"] == "running"
+    assert record(tmp_path)["status"] == "interrupted"
     assert len(read(tmp_path / "benchmark" / "transfer.csv")) == 1
     count = []
     monkeypatch.setattr(transfer, "score_volume", lambda *a, **k: count.append(a) or score(*a, **k))

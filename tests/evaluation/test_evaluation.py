@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from monai.metrics import SurfaceDiceMetric
 
 from monai_vafa.attacks import EraseClass, VolumetricFrequencyAttack
@@ -109,7 +114,11 @@ def test_finishing_an_interrupted_run_gives_the_files_of_an_unbroken_one(evaluat
     monkeypatch.setattr(interrupted.attacks["vafa"], "run", _interrupt_after(calls, interrupted.attacks["vafa"].run))
     with pytest.raises(KeyboardInterrupt):
         interrupted.run()
-    (tmp_path / "out" / "adversarial" / ".case0_vafa.nii.gz.partial").write_bytes(b"half")
+    host = re.sub(r"\W", "-", socket.gethostname())
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / "out" / "adversarial" / f".case0_vafa.nii.gz.{host}.{gone.pid}.partial").write_bytes(b"half")
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["status"] == "interrupted"
     evaluator().run()
     assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
 
@@ -264,6 +273,8 @@ def test_targeted_attacks_aim_at_the_target(evaluator, tmp_path):
     [
         ({"attacks": {}}, "attacks is empty"),
         ({"attacks": {"clean": VolumetricFrequencyAttack()}}, "'clean'"),
+        ({"attacks": {"label": VolumetricFrequencyAttack()}}, "'label'"),
+        ({"attacks": {"VAFA": {"attack": "vafa"}, "vafa": {}}}, "'vafa' is there twice but for letter case"),
         ({"attacks": {"a/b": VolumetricFrequencyAttack()}}, "'a/b'"),
         ({"attacks": {"vafa": VolumetricFrequencyAttack(block_size=32)}}, "block_size=.32, 32, 32. is larger"),
         ({"attacks": {"vafa": {"block_size": [16, 8, 8]}}}, "block_size=.16, 8, 8. is larger"),
@@ -283,8 +294,10 @@ def test_cases_of_one_name_in_two_folders(evaluator):
         evaluator(cases=cases[:1] * 2)
 
 
-def test_missing_classes_leave_cells_empty_and_means_whole(evaluator, datalist, tmp_path):
+def test_classes_in_neither_leave_cells_empty_and_means_whole(evaluator, datalist, tmp_path, network):
     _rewrite(datalist[0]["label"], lambda v: np.where(v == 2, 0, v))
+    with torch.no_grad():
+        [*network.modules()][-1].bias[2] = -100
     evaluator().run()
     row = next(r for r in read(tmp_path / "out" / "metrics.csv") if r["class"] == "b")
     assert (row["dsc"], row["hd95"], row["nsd"]) == ("", "", "")

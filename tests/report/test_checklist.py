@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_vafa.report import write_benchmark_report
@@ -200,6 +202,25 @@ def test_chance_is_one_in_the_classes_that_have_a_score(tmp_path):
     lines = metrics.read_text().splitlines()
     metrics.write_text("\n".join(line if ",tumour," not in line else line.rsplit(",", 1)[0] + "," for line in lines))
     assert chance_dsc(Benchmark(tmp_path), "m") == 100
+
+
+def test_chance_of_sigmoid_classes_is_their_share_of_the_voxels(tmp_path):
+    checklist(tmp_path, SOUND)
+    shares, path = (0.032, 0.1), tmp_path / "m" / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "activation": "sigmoid"}))
+    assert chance_dsc(Benchmark(tmp_path), "m") is None
+    rng = np.random.default_rng(0)
+    (tmp_path / "m" / "predictions").mkdir()
+    dice = []
+    for case, share in zip(CASES, shares, strict=True):
+        # the second class is never there
+        label = np.zeros((50, 50, 40, 2), np.uint8)
+        label.reshape(-1, 2)[rng.permutation(100_000)[: int(share * 100_000)], 0] = 1
+        nib.save(nib.Nifti1Image(label, np.eye(4)), tmp_path / "m" / "predictions" / f"{case}_label.nii.gz")
+        guesses = (rng.permutation(label[..., 0].ravel()) for _ in range(50))
+        dice += [(guess & label[..., 0].ravel()).sum() / label.sum() for guess in guesses]
+    assert chance_dsc(Benchmark(tmp_path), "m") == pytest.approx(100 * np.mean(shares))
+    assert chance_dsc(Benchmark(tmp_path), "m") == pytest.approx(100 * np.mean(dice), rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_means_leave_out_what_is_empty():
     cases = [{"case": c, "attack": "pgd", "dsc": v, "lpips": ""} for c, v in (("a", "0.5"), ("b", ""), ("c", "0"))]
     metrics = [{"case": "a", "attack": "pgd", "class": "x", "dsc": "0.25"}]
     assert mean_rows(cases, metrics, ["clean", "pgd"]) == {
-        "pgd": {"dsc": 0.25, "lpips": None, "classes": {"x": {"dsc": 0.25}}}
+        "pgd": {"dsc": 0.25, "lpips": None, "undefined": {"dsc": 1}, "classes": {"x": {"dsc": 0.25}}}
     }
 
 
