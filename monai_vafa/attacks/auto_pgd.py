@@ -45,10 +45,9 @@ class AutoPGD(IterativeAttack):
     wanted), and a smaller radius continues from that of the larger one. Each radius costs one forward pass beside its
     steps.
 
-    The loss gives the direction alone, for some losses, such as masked cross entropy, fall when a voxel turns wrong. A
-    step made progress if fewer voxels are right, or as many and the loss is higher; this decides on the step size. The
-    code of SEA decides by the cross entropy of all voxels, which in our measurements leaves as many voxels right or
-    more.
+    The loss gives the direction alone, as some fall when a voxel turns wrong: a step made progress if fewer voxels are
+    right, or as many and the loss is higher. (The code of SEA goes by the cross entropy of all voxels; measured, that
+    finds no more.)
 
     Args:
         eps: largest change of a voxel, in intensity levels (0-255 scale).
@@ -104,7 +103,7 @@ class AutoPGD(IterativeAttack):
         perturbation = self._perturbation(image)
         if self.random_start:
             perturbation.start_anywhere(objective.draws)
-        stages = []
+        traces, used = [], torch.zeros(image.shape[0], dtype=torch.long, device=image.device)
         for radius, steps in self._stages():
             perturbation.enter(radius, steps)
             result = self._climb(objective, image, perturbation, steps)
@@ -113,17 +112,9 @@ class AutoPGD(IterativeAttack):
                 gain, _ = objective(perturbation.variable)
             perturbation.best.offer(perturbation.variable, gain, damage_of(objective))
             perturbation.variable = perturbation.best.image
-            stages.append(result)
-        used = torch.stack([cast(torch.Tensor, stage.steps) for stage in stages])
-        nonfinite = torch.stack([cast(torch.Tensor, stage.nonfinite) for stage in stages])
-        zero_gradient = torch.stack([cast(torch.Tensor, stage.zero_gradient) for stage in stages])
-        return AttackResult(
-            perturbation.variable,
-            losses=torch.cat([cast(torch.Tensor, stage.losses) for stage in stages]),
-            steps=used.sum(0),
-            nonfinite=(nonfinite * used).sum(0) / used.sum(0),
-            zero_gradient=(zero_gradient * used).sum(0) / used.sum(0),
-        )
+            traces.append(cast(torch.Tensor, result.losses))
+            used += cast(torch.Tensor, result.steps)
+        return AttackResult(perturbation.variable, losses=torch.cat(traces), steps=used)
 
 
 class _AutoPerturbation(LinfPerturbation):
@@ -144,11 +135,8 @@ class _AutoPerturbation(LinfPerturbation):
         self._improved = self._halved = torch.zeros_like(self._rises, dtype=torch.bool)
         self._step_size = torch.full_like(self.best.gain, 2 * self._eps).reshape(-1, *[1] * (self.variable.ndim - 1))
 
-    def seen(self, image: torch.Tensor, gain: torch.Tensor, damage: torch.Tensor) -> None:
-        self._damage = damage
-
     def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
-        here, damage = self.variable, self._damage
+        here, damage = self.variable, self.damage
         better = self.best.offer(here, gain, damage)
         self._best_gradient = where_active(better, gradient, self._best_gradient)
         self._improved = self._improved | better

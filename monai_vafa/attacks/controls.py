@@ -99,4 +99,4 @@ class GaussianNoise(Control):
         check_choice("recipe", self.recipe, RECIPES)
 
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
-        return AttackResult(image + self.sigma / LEVELS * objective.draws.normal())
+        return AttackResult(image + self.sigma / LEVELS * objective.draws.of(torch.randn))

@@ -33,17 +33,10 @@ class Draws:
         keys = volume_keys(self._volumes) if self._keys is None else self._keys
         return [_generator(self._seed, key) for key in keys]
 
-    def stack(self, draw: Callable[[torch.Generator], torch.Tensor]) -> torch.Tensor:
-        """``draw`` for each volume, like the volumes in dtype and device, batch first."""
-        return torch.stack([draw(generator) for generator in self.generators]).to(self._volumes)
-
-    def uniform(self) -> torch.Tensor:
-        """Uniform in [-1, 1), of the shape of the volumes."""
-        return self.stack(lambda generator: torch.rand(self._volumes.shape[1:], generator=generator)) * 2 - 1
-
-    def normal(self) -> torch.Tensor:
-        """Of a standard normal distribution, of the shape of the volumes."""
-        return self.stack(lambda generator: torch.randn(self._volumes.shape[1:], generator=generator))
+    def of(self, draw: Callable[..., torch.Tensor]) -> torch.Tensor:
+        """``torch.rand`` or ``torch.randn`` of the shape of the volumes."""
+        drawn = [draw(self._volumes.shape[1:], generator=generator) for generator in self.generators]
+        return torch.stack(drawn).to(self._volumes)
 
 
 def volume_keys(volumes: torch.Tensor) -> list[Key]:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import cast
@@ -29,9 +28,11 @@ class Perturbation(ABC):
 
     Attributes:
         variable: the tensor that the attack changes, batch first.
+        damage: what the image did to the answers, ``(B,)`` (see :class:`Best`); set before :meth:`ascend`.
     """
 
     variable: torch.Tensor
+    damage: torch.Tensor
 
     @abstractmethod
     def image(self, step: int) -> torch.Tensor:
@@ -40,10 +41,6 @@ class Perturbation(ABC):
     def dissimilarity(self, image: torch.Tensor) -> torch.Tensor | float:
         """How visible an adversarial image is, ``(B,)``; subtracted from the objective."""
         return 0.0
-
-    def seen(self, image: torch.Tensor, gain: torch.Tensor, damage: torch.Tensor) -> None:
-        """Hear of an image's gain and damage, both ``(B,)`` (see :class:`Best`), before :meth:`ascend`."""
-        return
 
     @abstractmethod
     def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
@@ -90,7 +87,6 @@ class IterativeAttack(Attack):
         adversarial = image.clone()
         active = torch.ones(image.shape[0], dtype=torch.bool, device=image.device)
         used = torch.zeros(image.shape[0], dtype=torch.long, device=image.device)
-        lost = _LostGradients(active)
         trace = []
         for step in trange(steps, desc=type(self).__name__, disable=not self.progress, leave=False):
             variable = perturbation.variable.requires_grad_()
@@ -99,7 +95,7 @@ class IterativeAttack(Attack):
             shown = candidate.detach().requires_grad_()
             gain, success = objective(shown, self._loss_at(step))
             scale = objective.gradient_scale
-            gradient = lost.without(objective.gradient((gain * scale).sum(), shown), active & ~success)
+            gradient = objective.lost.without(objective.gradient((gain * scale).sum(), shown), active & ~success)
             gain = gain.detach()
             outputs, gradients = [candidate], [gradient]
             dissimilarity = perturbation.dissimilarity(candidate)
@@ -113,7 +109,7 @@ class IterativeAttack(Attack):
                 adversarial[active] = shown.detach()[active]
                 used += active
                 active = active & ~success
-                perturbation.seen(shown.detach(), gain, damage_of(objective))
+                perturbation.damage = damage_of(objective)
                 perturbation.ascend(gradient / scale, gain, active)
                 trace.append(gain)
             if not active.any():
@@ -121,61 +117,11 @@ class IterativeAttack(Attack):
         if active.any():
             with torch.no_grad():
                 adversarial = where_active(active, perturbation.final(adversarial), adversarial)
-        lost.warn()
-        return AttackResult(
-            adversarial,
-            losses=torch.stack(trace),
-            steps=used,
-            tables=self._tables(perturbation),
-            nonfinite=lost.nonfinite / used,
-            zero_gradient=lost.zero / used,
-        )
+        return AttackResult(adversarial, losses=torch.stack(trace), steps=used, tables=self._tables(perturbation))
 
     def _tables(self, perturbation: Perturbation) -> torch.Tensor | None:
         """Quantisation tables to report, where the attack has any."""
         return None
-
-
-class _LostGradients:
-    """What a run could not follow: voxels whose gradient is not finite, and gradients that are zero everywhere."""
-
-    def __init__(self, active: torch.Tensor) -> None:
-        self.nonfinite = torch.zeros(active.shape, device=active.device)
-        self.zero = torch.zeros_like(self.nonfinite)
-
-    def without(self, gradient: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
-        """A gradient ``(B, C, *spatial)`` in which voxels of unknown direction have 0, and so stay as they are."""
-        largest = torch.linalg.vector_norm(gradient.flatten(1), ord=torch.inf, dim=1)
-        if (~active | (torch.isfinite(largest) & (largest > 0))).all():
-            return gradient
-        unknown = ~torch.isfinite(gradient)
-        gradient = gradient.masked_fill(unknown, 0.0)
-        share = active * unknown.flatten(1).float().mean(1)
-        zero = active & (gradient == 0).flatten(1).all(1)
-        if (zero & (share > 0)).any():
-            raise ValueError(
-                f"the network's gradient is NaN or infinite in {100 * float(share.max()):.3g} % of the voxels, and "
-                "nothing is left to follow: no sign of robustness. Look for sqrt, log, norm or a division at 0 in its "
-                "forward(), or with amp='float16' take 'bfloat16' or None; SquareAttack needs no gradient."
-            )
-        self.nonfinite += share
-        self.zero += zero
-        return gradient
-
-    def warn(self) -> None:
-        """Say what was lost, in words that are the same for all windows, so that Python shows them once."""
-        if (self.nonfinite > 0).any():
-            warnings.warn(
-                "the network's gradient is NaN or infinite in some voxels, so the attack is weaker than it should be "
-                "(see AttackResult.nonfinite): look for sqrt, log or norm at 0, or with amp='float16' take 'bfloat16'.",
-                stacklevel=2,
-            )
-        if (self.zero > 0).any():
-            warnings.warn(
-                "the network's gradient is zero everywhere at some steps, so the attack could not move there (see "
-                "AttackResult.zero_gradient): an unchanged image is no sign of robustness; try SquareAttack.",
-                stacklevel=2,
-            )
 
 
 class Best:
@@ -221,7 +167,7 @@ class LinfPerturbation(Perturbation):
 
     def start_anywhere(self, draws: Draws) -> None:
         """Move to a uniformly random point of the ball."""
-        self.variable = (self._clean + self._eps * draws.uniform()).clamp(0, 1)
+        self.variable = (self._clean + self._eps * (2 * draws.of(torch.rand) - 1)).clamp(0, 1)
 
     def image(self, step: int) -> torch.Tensor:
         return self.variable

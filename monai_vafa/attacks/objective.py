@@ -12,6 +12,7 @@ from monai_vafa.losses import SegmentationLoss
 from monai_vafa.outputs import Activation, as_logits, check_class_channels, classes_exclude, predicted_labels
 
 from .draws import Draws
+from .lost import LostGradients
 from .network import network_dtype
 from .user_loss import LossFunction, LossGate
 
@@ -44,6 +45,7 @@ class Objective:
     ) -> None:
         self.network = network
         self.draws = Draws(0, clean) if draws is None else draws
+        self.lost = LostGradients(len(clean))
         self.targeted = targeted
         self.activation = activation
         self.loss = self._in_activation(loss)

@@ -38,7 +38,6 @@ __all__ = [
 
 Recipe = Literal["tuned", "upstream"]
 RECIPES = ("tuned", "upstream")
-_PER_VOLUME = ("steps", "nonfinite", "zero_gradient")  # fields of a result that are (B,)
 # The released code steps by 0.01 of [0, 1], whatever eps is.
 _UPSTREAM_STEP = 0.01 * LEVELS
 
@@ -244,5 +243,5 @@ def _better(chosen: torch.Tensor, new: AttackResult, old: AttackResult) -> Attac
     return AttackResult(
         where_active(chosen, new.adversarial, old.adversarial),
         losses=torch.where(chosen, traces[0], traces[1]),
-        **{name: torch.where(chosen, getattr(new, name), getattr(old, name)) for name in _PER_VOLUME},
+        steps=torch.where(chosen, cast(torch.Tensor, new.steps), cast(torch.Tensor, old.steps)),
     )

@@ -15,7 +15,7 @@ from tqdm.auto import trange
 from .base import Attack, AttackResult
 from .checks import check_count, check_eps
 from .draws import Draws
-from .gradient import LEVELS, Best, damage_of, linf_bound
+from .gradient import LEVELS, Best, damage_of, linf_bound, where_active
 from .objective import Objective
 
 __all__ = ["SquareAttack"]
@@ -73,7 +73,7 @@ class SquareAttack(Attack):
         used = torch.zeros(batch, dtype=torch.long, device=image.device)
         trace = []
         for step in trange(self.steps, desc=type(self).__name__, disable=not self.progress, leave=False):
-            candidate = self._query(step, image, best.image, objective.draws)
+            candidate = where_active(active, self._query(step, image, best.image, objective.draws), best.image)
             gain, success = objective(candidate)
             best.offer(candidate, gain, damage_of(objective))
             used += active
@@ -84,29 +84,24 @@ class SquareAttack(Attack):
         return AttackResult(best.image, losses=torch.stack(trace), steps=used)
 
     def _query(self, step: int, image: torch.Tensor, best: torch.Tensor, draws: Draws) -> torch.Tensor:
-        """The images to ask about at a step, counted from 0."""
+        """The images to ask about at a step, counted from 0: stripes, then the best with one cube shifted."""
         if step == 0:
             shape = [image.shape[1], *[1] * (image.ndim - 3), image.shape[-1]]
-            return (image + draws.stack(lambda generator: self._shift(shape, generator))).clamp(0, 1)
+            return (image + torch.stack([self._shift(shape, g) for g in draws.generators]).to(image)).clamp(0, 1)
         p = self.p_init / 2 ** bisect_left(_HALVE_AFTER, (step - 1) / self.steps)
         sides = cube_sides(p, image.shape[2:])
-        pairs = zip(image, best, draws.generators, strict=True)
-        return torch.stack([self._with_cube(*pair, sides) for pair in pairs])
-
-    def _with_cube(
-        self, image: torch.Tensor, best: torch.Tensor, generator: torch.Generator, sides: Sequence[int]
-    ) -> torch.Tensor:
-        """The best of a volume ``(C, *spatial)`` with one cube somewhere, shifted as a whole."""
-        free = [length - side + 1 for length, side in zip(image.shape[1:], sides, strict=True)]
-        starts = [int(torch.randint(places, (), generator=generator)) for places in free]
-        cube = (slice(None), *(slice(start, start + side) for start, side in zip(starts, sides, strict=True)))
-        shift = self._shift([len(image), *[1] * (image.ndim - 1)], generator).to(image)
-        shifted = (image[cube] + shift).clamp(0, 1)
-        # A query of what is there already would be wasted; the opposite shift is certain to differ.
-        if torch.equal(shifted, best[cube]):
-            shifted = (image[cube] - shift).clamp(0, 1)
         candidate = best.clone()
-        candidate[cube] = shifted
+        for i, generator in enumerate(draws.generators):
+            cube = [slice(None)]
+            for length, side in zip(image.shape[2:], sides, strict=True):
+                start = int(torch.randint(length - side + 1, (), generator=generator))
+                cube.append(slice(start, start + side))
+            here = (i, *cube)
+            shift = self._shift([image.shape[1], *[1] * (image.ndim - 2)], generator).to(image)
+            shifted = (image[here] + shift).clamp(0, 1)
+            # A query of what is there already would be wasted; the opposite shift is certain to differ.
+            known = torch.equal(shifted, best[here])
+            candidate[here] = (image[here] - shift).clamp(0, 1) if known else shifted
         return candidate
 
     def _shift(self, shape: Sequence[int], generator: torch.Generator) -> torch.Tensor:
