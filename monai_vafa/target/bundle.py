@@ -25,7 +25,7 @@ from monai_vafa.networks.modes import eval_mode
 from monai_vafa.outputs import as_logits, check_activation
 
 from .cases import cases_of_config, cases_of_folder
-from .config import Parts, config_files, find_checkpoint, open_parts
+from .config import Parts, check_overrides, config_files, find_checkpoint, open_parts
 from .facts import find_activation, flat, output_classes
 from .preprocessing import Preprocessing
 from .probabilities import LogitNetwork, are_probabilities, to_logits
@@ -96,6 +96,9 @@ def open_target(
     classes_of_metadata = output_classes(metadata, folder.name)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     files = config_files(folder, workflow=workflow, config_file=config_file)
+    chosen = workflow is not None or config_file is not None
+    others = [] if chosen else [path for path in files[0].parent.glob("*.*") if path.stem in ("train", "evaluate")]
+    check_overrides([*others, *files], overrides or {}, name=folder.name)
     read = partial(
         _read,
         folder,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,12 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.utils import BundlePropertyConfig
 
-from .scripts import BundleModules
-from .words import as_config, texts_in
+from monai_vafa.data.paths import check_path
 
-__all__ = ["PARTS", "Parts", "config_files", "find_checkpoint", "open_parts"]
+from .scripts import BundleModules
+from .words import SYNTAX, as_config, texts_in
+
+__all__ = ["PARTS", "Parts", "check_overrides", "config_files", "find_checkpoint", "open_parts"]
 
 # The configs of each workflow of the zoo; an evaluation is laid over the training.
 _WORKFLOWS = {"inference": ("inference",), "evaluate": ("train", "evaluate"), "train": ("train",)}
@@ -26,6 +29,9 @@ _NOT_SHARED = ("metadata", "multi_gpu", "inference", "evaluate", "train")
 _SUFFIXES = (".json", ".yaml", ".yml")
 _CUDA = r"cuda(:\d+)?"
 _QUOTED_CUDA = re.compile(rf"(?<=['\"]){_CUDA}(?=['\"])")
+
+# Ids that are read where a config has them.
+_KEYS = ("bundle_root", "image_key", "label_key", "dataset_dir")
 
 # Part -> MONAI's name of the property in workflows of type "infer" and "train", then ids that bundles also use. Those
 # of a validation come first: what a training config simply calls "preprocessing" is that of the training.
@@ -78,6 +84,26 @@ def config_files(
         f"bundle {str(folder)!r} has no config {wanted}; its configs are {', '.join(sorted(there))}. Name the right "
         "ones with config_file."
     )
+
+
+def check_overrides(files: Sequence[Path], overrides: Mapping[str, Any], *, name: str) -> None:
+    """Refuse overrides that nothing reads, and numbers in place of the text that a config has there."""
+    content: dict[str, Any] = {}
+    for path in files:
+        ids = ConfigParser.load_config_file(str(path))
+        content |= {id_.removeprefix("+").partition("#")[0]: value for id_, value in ids.items()}
+    known = {*content, "device", *(id_.partition("#")[0] for ids in PARTS.values() for id_ in ids[1]), *_KEYS}
+    named = {id_.partition("::")[0] for t in texts_in(overrides) for id_ in ReferenceResolver.match_refs_pattern(t)}
+    for id_, value in overrides.items():
+        first = ReferenceResolver.normalize_id(id_).partition("::")[0].removeprefix("+")
+        if first not in known | named:
+            close = difflib.get_close_matches(first, content, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(content)}."
+            raise ValueError(f"overrides sets {id_!r}, but the config of {name} has no id {first!r}; {hint}")
+        text = content.get(id_)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if number and isinstance(text, str) and not text.startswith(SYNTAX):
+            check_path(id_, value)
 
 
 class Parts:

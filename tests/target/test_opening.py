@@ -233,3 +233,17 @@ def test_configs_that_are_split_are_read_together(shared, tmp_path):
     assert [path.name for path in open_target(bundle.folder, workflow="train").files] == [shared, "train.json"]
     assert target.cases(bundle.data) == expected.cases(bundle.data)
     assert target.checkpoint == expected.checkpoint
+
+
+def test_overrides_that_nothing_reads_are_refused(tiny_zoo):
+    folder = tiny_zoo["softmax"].folder
+    with pytest.raises(ValueError, match=r"overrides sets 'datset_dir', .* no id 'datset_dir'; did you mean 'dataset_"):
+        open_target(folder, overrides={"datset_dir": "/data"})
+    with pytest.raises(ValueError, match="has no id 'trane'"):
+        open_target(folder, overrides={"trane#epochs": 3})
+    with pytest.raises(TypeError, match="dataset_dir=20240601 must be text"):
+        open_target(folder, overrides={"dataset_dir": 20240601})
+    given = {"window": 8, "class_names": ["a", "b", "c"]}
+    given["inferer"] = {"_target_": "SlidingWindowInferer", "roi_size": "@window"}
+    target = open_target(folder, overrides=given)
+    assert (target.class_names, target.inferer.roi_size) == (["a", "b", "c"], 8)
