@@ -20,7 +20,7 @@ from ignite.handlers import Checkpoint
 from monai.engines import Evaluator
 from monai.handlers import CheckpointLoader
 
-from monai_vafa.results.files import write_file, write_json
+from monai_vafa.results.files import remove_partial_files, write_file, write_json
 
 from .batch import inner_network
 
@@ -131,8 +131,11 @@ class TrainingCheckpoint:
         if self._began:
             return
         self._began = True
-        found = [self.ckpt_dir / name for name in (_MODEL, _LAST, _SUMMARY)]
-        found = [path for path in found if path.is_file() and not self.resume and idist.get_rank() == 0]
+        if idist.get_rank() > 0:
+            return
+        remove_partial_files(self.ckpt_dir)
+        found = [] if self.resume else [self.ckpt_dir / name for name in (_MODEL, _LAST, _SUMMARY)]
+        found = [path for path in found if path.is_file()]
         for path in found:
             os.replace(path, path.with_name(f"earlier_{path.name}"))
         if found:
