@@ -36,6 +36,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 # Smaller budgets and steps than these are taken for shares of 1; the smallest eps of the literature is 0.25.
+_IN_LEVELS = ("eps", "rmse", "sigma", "q", "q_max")
 _LEAST_LEVELS = 0.25
 _LEAST_STEP = 0.05
 # An image that fills less of its range is probably given in other units, such as [0, 1] in a range of [0, 255].
@@ -122,7 +123,9 @@ def check_levels(attack: Any) -> None:
 
     In the literature, budgets are often written as 8/255 of a range of 1; here that would be a thirtieth of a level.
     """
-    budget, step_size = getattr(attack, attack.budget or "", None), getattr(attack, "step_size", None)
+    if attack.budget not in _IN_LEVELS:
+        return
+    budget, step_size = getattr(attack, attack.budget), getattr(attack, "step_size", None)
     if isinstance(budget, Real) and 0 < budget < _LEAST_LEVELS:
         raise ValueError(
             f"{attack.budget}={budget:.4g} is in intensity levels (0-255 scale), so that it would change next to "
