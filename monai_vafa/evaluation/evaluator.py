@@ -221,7 +221,8 @@ class AttackEvaluator(Evaluator):
         self.results.add(scores.case_row, scores.metric_rows)
 
     def _class_map(self, labels: torch.Tensor) -> np.ndarray:
-        return labels.cpu().numpy().astype(np.uint8 if len(self.target.class_names) <= 256 else np.int32)
+        small = labels.min() >= 0 and labels.max() <= 255
+        return labels.cpu().numpy().astype(np.uint8 if small else np.int32)
 
     def _means(self) -> dict[str, dict[str, Any]]:
         tables = self.results.rows() if self.results is not None else [table.rows for table in self._rows]

@@ -75,7 +75,7 @@ class ResultFolder:
         self.folder = Path(folder)
         self._given = as_stored(parameters)
         self._inputs = dict(inputs or {})
-        self._written: dict[str, str] = {}
+        self._written: list[str] = []
         self._load()
 
     @contextmanager
@@ -110,8 +110,8 @@ class ResultFolder:
         damaged = []
         for case, attacks in manifest.get("finished", {}).items():
             for attack, record in attacks.items():
-                rows = [rows.get((case, attack), []) for rows in found]
-                if bad := [*_bad_rows(record, *rows), *self._bad_volumes(record, case)]:
+                now = self._record(case, attack, found, [place for place in record if "/" in place])
+                if bad := [name for name, digest in record.items() if now.get(name) != digest]:
                     damaged.append(f"{case} under {attack} is damaged ({', '.join(bad)})")
                 else:
                     self._finished.setdefault(case, {})[attack] = record
@@ -121,10 +121,13 @@ class ResultFolder:
             table.rows = [row for row in table.rows if row.get("attack") in self._finished.get(row.get("case"), {})]
         return damaged
 
-    def _bad_volumes(self, record: Mapping[str, Any], case: str) -> list[str]:
-        places = {tuple(place.split("/")): digest for place, digest in record["volumes"].items()}
-        paths = {self.volume(kind, case, name): digest for (kind, name), digest in places.items()}
-        return [path.name for path, digest in paths.items() if not path.is_file() or file_digest(path) != digest]
+    def _record(
+        self, case: str, attack: str, tables: Sequence[Mapping[Any, Any]], volumes: Sequence[str]
+    ) -> dict[str, str]:
+        """Hashes of the rows and volumes, named KIND/ATTACK, of a case under an attack, as they are."""
+        record = {n: rows_digest(t.get((case, attack), [])) for n, t in zip((CASES, METRICS), tables, strict=True)}
+        paths = {place: self.volume(kind, case, name) for place in volumes for kind, name in [place.split("/")]}
+        return {**record, **{place: file_digest(path) for place, path in paths.items() if path.is_file()}}
 
     def finished(self, case: str) -> set[str]:
         """Names of the attacks whose results for a case are complete."""
@@ -132,7 +135,7 @@ class ResultFolder:
 
     def has_volumes(self, case: str, name: str) -> bool:
         """Whether the volumes of a finished attack were written."""
-        return bool(self._finished.get(case, {}).get(name, {}).get("volumes"))
+        return f"adversarial/{name}" in self._finished.get(case, {}).get(name, ())
 
     def volume(self, kind: str, case: str, name: str) -> Path:
         """Path of a volume, whether it is there or not; see :func:`~monai_vafa.results.schema.volume_name`."""
@@ -170,7 +173,7 @@ class ResultFolder:
         # Without a time stamp or file name in it, so that the same volume gives the same bytes.
         content = gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
         write_file(self.volume(kind, case, name), lambda partial: partial.write_bytes(content))
-        self._written[f"{kind}/{name}"] = sha256(content).hexdigest()
+        self._written.append(f"{kind}/{name}")
 
     def add(self, case_row: Mapping[str, Any], metric_rows: Sequence[Mapping[str, Any]]) -> None:
         """Record one attack on one case, together with the volumes written since the last one."""
@@ -178,9 +181,9 @@ class ResultFolder:
         self._cases.add([case_row])
         self.flush()
         case, attack = case_row["case"], case_row["attack"]
-        rows = [_grouped(table.rows)[case, attack] for table in (self._cases, self._metrics)]
-        record = {"rows": _digest(*rows), "volumes": self._written}
-        self._written = {}
+        tables = _grouped(self._cases.rows), _grouped(self._metrics.rows)
+        record = self._record(case, attack, tables, self._written)
+        self._written = []
         self._finished.setdefault(case, {})[attack] = record
         self._manifest["inputs"].setdefault(case, self._inputs.get(case, {}))
         finished = {name: dict(sorted(attacks.items())) for name, attacks in sorted(self._finished.items())}
@@ -241,23 +244,10 @@ def _grouped(rows: Sequence[Mapping[str, str]]) -> dict[tuple[Any, Any], list[Ma
     return groups
 
 
-def _digest(cases: Sequence[Mapping[str, str]], metrics: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Hash of rows of each table, but for the time it took: the same results give the same hash."""
-    return {CASES: rows_digest(cases), METRICS: rows_digest(metrics)}
-
-
 def rows_digest(rows: Sequence[Mapping[str, str]]) -> str:
-    """Hash of rows of a CSV file, whatever the order of columns."""
-    cells = [sorted((str(k), v) for k, v in row.items() if v and k != "seconds") for row in rows]
+    """Hash of rows of a CSV file, but for the time it took and the order of columns."""
+    cells = [sorted((str(k), k == "seconds" or v) for k, v in row.items() if v) for row in rows]
     return sha256(json.dumps(cells).encode()).hexdigest()
-
-
-def _bad_rows(
-    record: Mapping[str, Any], cases: Sequence[Mapping[str, str]], metrics: Sequence[Mapping[str, str]]
-) -> list[str]:
-    now = _digest(cases, metrics)
-    bad = [name for name, digest in record["rows"].items() if now[name] != digest]
-    return bad or [CASES for row in cases if "seconds" in row and not row["seconds"]]
 
 
 def file_digest(path: Path) -> str:
