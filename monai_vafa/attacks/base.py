@@ -17,6 +17,7 @@ import torch
 from monai.utils import convert_to_dst_type
 
 from monai_vafa.losses import DiceCrossEntropyLoss
+from monai_vafa.networks.modes import at_rest
 from monai_vafa.outputs import Activation, check_activation
 
 from .checks import (
@@ -25,12 +26,12 @@ from .checks import (
     check_image_values,
     check_label,
     check_levels,
+    check_network,
     check_range,
     plain_tensor,
     value_range,
 )
 from .draws import Draws, Key
-from .network import at_rest, check_network
 from .objective import LossFunction, Objective
 
 __all__ = ["Attack", "AttackResult", "constructor_parameters"]

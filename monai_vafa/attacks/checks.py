@@ -27,6 +27,7 @@ __all__ = [
     "check_integer",
     "check_label",
     "check_levels",
+    "check_network",
     "check_positive",
     "check_range",
     "plain_tensor",
@@ -125,20 +126,32 @@ def check_levels(attack: Any) -> None:
     """
     if attack.budget not in _IN_LEVELS:
         return
-    budget, step_size = getattr(attack, attack.budget), getattr(attack, "step_size", None)
-    if isinstance(budget, Real) and 0 < budget < _LEAST_LEVELS:
+    name, budget, step_size = attack.budget, getattr(attack, attack.budget), getattr(attack, "step_size", None)
+    short = isinstance(step_size, Real) and 0 < step_size < _LEAST_STEP
+    if 0 < budget < _LEAST_LEVELS:
+        _refuse_share(name, budget)
+    if short and step_size * getattr(attack, "steps", 1) < budget / 2:
+        _refuse_share("step_size", step_size)
+    if 0 < budget < 1:
+        logger.warning("%s=%g is less than one intensity level (0-255 scale).", name, budget)
+
+
+def _refuse_share(name: str, value: float) -> None:
+    raise ValueError(
+        f"{name}={value:.4g} is in intensity levels (0-255 scale), so that it would change next to nothing; did you "
+        f"mean {name}={value * 255:.4g}?"
+    )
+
+
+def check_network(network: Any) -> None:
+    """A module whose weights autograd can work with."""
+    if not isinstance(network, torch.nn.Module):
+        hint = "; give the module of the program: network.module()" if hasattr(network, "module") else ""
+        raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}{hint}.")
+    if any(weight.is_inference() for weight in network.parameters()):
         raise ValueError(
-            f"{attack.budget}={budget:.4g} is in intensity levels (0-255 scale), so that it would change next to "
-            f"nothing; did you mean {attack.budget}={budget * 255:.4g}?"
-        )
-    if isinstance(budget, Real) and 0 < budget < 1:
-        logger.warning("%s=%g is less than one intensity level (0-255 scale).", attack.budget, budget)
-    if not isinstance(step_size, Real) or not isinstance(budget, Real) or not 0 < step_size < _LEAST_STEP:
-        return
-    if step_size * getattr(attack, "steps", 1) < budget / 2:
-        raise ValueError(
-            f"step_size={step_size:.4g} is in intensity levels (0-255 scale), so that all steps together stay far "
-            f"below {attack.budget}={budget:g}; did you mean step_size={step_size * 255:.4g}?"
+            "network was made under torch.inference_mode(), where autograd can't use its weights: make or load it "
+            "outside, or give copy.deepcopy(network)."
         )
 
 

@@ -13,7 +13,6 @@ from monai_vafa.outputs import Activation, as_logits, check_class_channels, clas
 
 from .draws import Draws
 from .lost import LostGradients
-from .network import network_dtype
 from .user_loss import LossFunction, LossGate
 
 __all__ = ["LossFunction", "Objective"]
@@ -50,7 +49,8 @@ class Objective:
         self.activation = activation
         self.loss = self._in_activation(loss)
         self.amp = amp
-        self._dtype = network_dtype(network)
+        # The precision that it computes in.
+        self._dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
         self.gradient_scale = _FLOAT16_SCALE if torch.float16 in (amp, self._dtype) else 1.0
         self._counted = None if label is None else _counted(label, ignore_label)
         self._given = label if label is None or self._counted is None else label.masked_fill(label == ignore_label, 0)

@@ -19,82 +19,53 @@ LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class LossGate:
-    """
-    Calls losses with the form of the label that they take, and checks what they return.
-
-    Losses of this package take the class map ``(B, 1, *spatial)``, with sigmoid 0 and 1 ``(B, classes, *spatial)``.
-    Others also find the class map without its channel, as ``torch.nn.CrossEntropyLoss`` wants it, and one channel per
-    class. The first form that a loss takes without an error is its form from then on. Each gets a copy, so that a loss
-    which works in place changes nobody's label.
-    """
+    """Calls a loss with the first form of the label that it takes without an error, and checks what it returns."""
 
     def __init__(self) -> None:
-        self._form: dict[int, int] = {}
+        self._form: dict[int, int] = {}  # of each loss, once known
 
     def __call__(self, loss: LossFunction, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """The loss of a batch of one volume, a float32 scalar."""
         if isinstance(loss, SegmentationLoss):
             return loss(logits, label)
-        known = self._form.get(id(loss))
-        errors: list[str] = []
-        cause: Exception | None = None
+        name, errors = getattr(loss, "__name__", type(loss).__name__), []
         for number, form in enumerate(_forms(logits, label)):
-            if known is not None and number != known:
+            if self._form.get(id(loss), number) != number:
                 continue
             try:
                 with warnings.catch_warnings():
-                    # Of losses that broadcast what does not fit.
-                    warnings.filterwarnings("error", message="Using a target size")
+                    warnings.filterwarnings("error", message="Using a target size")  # of losses that broadcast
                     value = loss(logits, form)
             except torch.OutOfMemoryError:
                 raise
             except Exception as error:
-                cause = cause or error
-                errors.append(f"{_words(form)}: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
+                kind = f"{tuple(form.shape)} of {str(form.dtype).removeprefix('torch.')}"
+                errors.append(f"{kind}: {type(error).__name__}: {str(error).partition(chr(10))[0][:200]}")
             else:
                 self._form[id(loss)] = number
-                return _scalar(loss, value, logits)
+                return _scalar(name, value, logits)
         raise ValueError(
-            f"loss={_name(loss)} must be loss(logits, label) -> scalar, larger for a worse segmentation. With logits "
-            f"of {tuple(logits.shape)} it takes none of these labels: {'; '.join(errors)}."
-        ) from cause
+            f"loss={name} must be loss(logits, label) -> scalar, larger for a worse segmentation. With logits of "
+            f"{tuple(logits.shape)} it takes none of these labels: {'; '.join(errors)}."
+        )
 
 
 def _forms(logits: torch.Tensor, label: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Copies of a label in the forms that losses take it in, the one of this package first."""
+    """Copies of a label: as it is, without the channel of a class map, with a channel per class, as other numbers."""
     yield label.clone()
-    if label.is_floating_point():
-        yield label.long()
-        if label.shape[1] == 1:
-            yield label[:, 0].clone()
-    elif label.shape[1] == 1:
-        yield label[:, 0].clone()
-        yield one_hot(label, logits.shape[1]) if logits.shape[1] > 1 else label.float()
-    else:
-        yield label.float()
-        class_map = label.argmax(1, keepdim=True)
-        yield class_map
-        yield class_map[:, 0].clone()
+    if label.shape[1] > 1:
+        yield label.long() if label.is_floating_point() else label.float()
+        label = label.argmax(1, keepdim=True)
+        yield label.clone()
+    yield label[:, 0].clone()
+    yield one_hot(label, logits.shape[1]) if logits.shape[1] > 1 else label.float()
 
 
-def _scalar(loss: LossFunction, value: Any, logits: torch.Tensor) -> torch.Tensor:
+def _scalar(name: str, value: Any, logits: torch.Tensor) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
-        raise TypeError(f"loss={_name(loss)} must return a scalar tensor, got {type(value).__name__}.")
+        raise TypeError(f"loss={name} must return a scalar tensor, got {type(value).__name__}.")
     if value.numel() != 1:
-        raise ValueError(
-            f"loss={_name(loss)} must return a scalar, got shape {tuple(value.shape)}; use reduction='mean'."
-        )
+        raise ValueError(f"loss={name} must return a scalar, got shape {tuple(value.shape)}; use reduction='mean'.")
     if logits.requires_grad and not value.requires_grad:
-        raise ValueError(
-            f"loss={_name(loss)} passes no gradient to the logits, so no gradient attack can follow it: look for "
-            "argmax, detach(), item() or numpy in it."
-        )
+        raise ValueError(f"loss={name} passes no gradient to the logits: look for argmax, detach() or numpy in it.")
     return value.reshape(()).float()
-
-
-def _words(form: torch.Tensor) -> str:
-    return f"{tuple(form.shape)} of {str(form.dtype).removeprefix('torch.')}"
-
-
-def _name(loss: LossFunction) -> str:
-    return getattr(loss, "__name__", type(loss).__name__)

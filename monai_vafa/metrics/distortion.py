@@ -22,9 +22,6 @@ def linf_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(B,)``, in [0, 255].
-
-    Raises:
-        ValueError: If shapes differ or values are outside [0, 1].
     """
     return 255 * _difference(y_pred, y).abs().amax(1)
 
@@ -39,9 +36,6 @@ def rmse_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(B,)``, in [0, 255].
-
-    Raises:
-        ValueError: If shapes differ or values are outside [0, 1].
     """
     return 255 * _difference(y_pred, y).square().mean(1).sqrt()
 
@@ -56,9 +50,6 @@ def changed_voxel_rate(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(B,)``, in [0, 1].
-
-    Raises:
-        ValueError: If shapes differ.
     """
     _check_shapes(y_pred, y)
     return (y_pred != y).any(1).flatten(1).float().mean(1)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["eval_mode"]
+__all__ = ["at_rest", "eval_mode"]
 
 # Modes, requires_grad and torch's random state belong to the whole process, so threads take turns.
 _turn = threading.RLock()
@@ -32,8 +32,7 @@ def eval_mode(network: torch.nn.Module) -> Iterator[None]:
     """
     Put a network in eval mode, for this thread alone, and restore modes and buffers at the end, also after an error.
 
-    Modes change by ``train()`` and ``eval()``, not by the attribute: these may do more, such as merge weights. Buffers
-    are restored for networks that update some in eval mode, such as counters.
+    Modes change by ``train()`` and ``eval()``: modules may do more there than set the attribute, such as merge weights.
     """
     with _turn:
         modes = [(module, _training(module)) for module in network.modules()]
@@ -46,6 +45,20 @@ def eval_mode(network: torch.nn.Module) -> Iterator[None]:
             for module, training in modes:  # parents come first: they set the modes of their children
                 _set_mode(module, training)
             _restore_buffers(network, buffers)
+
+
+@contextmanager
+def at_rest(network: torch.nn.Module) -> Iterator[None]:
+    """A network in eval mode with constant weights."""
+    with eval_mode(network):
+        needs_grad = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        try:
+            for parameter in needs_grad:
+                parameter.requires_grad_(False)
+            yield
+        finally:
+            for parameter in needs_grad:
+                parameter.requires_grad_(True)
 
 
 def _training(module: torch.nn.Module) -> bool:
