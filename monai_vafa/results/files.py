@@ -37,6 +37,7 @@ _HOST = re.sub(r"\W", "-", socket.gethostname())
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file beside its place, then move it there."""
+    path = Path(file_name(os.fspath(path)))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}{_PARTIAL}")
     try:
@@ -67,9 +68,9 @@ def _lives_elsewhere(pid: int) -> bool:
         return True
 
 
-def unicode_text(name: str | os.PathLike) -> str:
+def unicode_text(name: str | os.PathLike[str]) -> str:
     """A path or file name as it is written into files, in whatever locale it was read from the file system."""
-    return os.fsencode(name).decode("utf-8", "surrogateescape")
+    return os.fspath(name).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def file_name(text: str) -> str:

@@ -248,7 +248,7 @@ def _interrupt_after(function, calls=2):
 
 _IN_A_C_LOCALE = """
     import sys
-    from monai_vafa.results.files import unicode_text
+    from monai_vafa.results.files import unicode_text, write_text
     from monai_vafa.results.folder import ResultFolder
     from monai_vafa.evaluation.case import case_names
     import numpy as np
@@ -263,6 +263,7 @@ _IN_A_C_LOCALE = """
         row = {"case": case, "attack": "pgd", "dsc": 0.5}
         made.add(row, [{**row, "class": "Gefäß"}])
         made.write_summary({"parameters": made.parameters})
+        write_text(made.folder / "figures" / f"{case}.html", case)
 """
 
 
@@ -278,3 +279,4 @@ def test_names_are_the_same_in_every_locale(tmp_path):
     [row], [metric] = made.rows()
     assert (row["case"], metric["class"]) == ("müller", "Gefäß")
     assert (tmp_path / "out" / "predictions" / "müller_pgd.nii.gz").is_file()
+    assert (tmp_path / "out" / "figures" / "müller.html").read_text(encoding="utf-8") == "müller"
