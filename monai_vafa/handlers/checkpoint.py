@@ -231,5 +231,5 @@ def _weights_sha256(network: torch.nn.Module) -> str:
     for name, value in network.state_dict().items():
         sha256.update(name.encode())
         if isinstance(value, torch.Tensor):
-            sha256.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            sha256.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha256.hexdigest()

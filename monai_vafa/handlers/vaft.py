@@ -139,8 +139,11 @@ class VAFTHandler:
         epochs, length = engine.state.max_epochs, engine.state.epoch_length
         if epochs is None:
             return
-        last = None if length is None else epochs * length // self.every * self.every
-        if self.warmup_epochs >= epochs or (last is not None and last <= self.warmup_epochs * length):
+        none = self.warmup_epochs >= epochs
+        if length is not None:
+            last = epochs * length // self.every * self.every
+            none = last <= self.warmup_epochs * length
+        if none:
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs} and every={self.every} leave no iteration with an attack in "
                 f"{epochs} epochs of {length} iterations: lower them, or train longer."
