@@ -11,12 +11,7 @@ __all__ = ["cache_dir"]
 
 
 def cache_dir() -> Path:
-    """
-    Folder for cached files, made on demand.
-
-    Returns:
-        ``$MONAI_VAFA_CACHE``, else ``$XDG_CACHE_HOME/monai_vafa``, else ``~/.cache/monai_vafa``.
-    """
+    """Folder for cached files, made on demand."""
     explicit = os.environ.get("MONAI_VAFA_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(explicit) if explicit else Path(base) / "monai_vafa"

@@ -43,14 +43,7 @@ _STANDARD = ("bundle_root", "imports", "network_def", "inferer", "dataset", "_me
 
 
 def read_words(words: Sequence[str]) -> list[str]:
-    """
-    Words of a command line such that Fire reads paths and names as text.
-
-    Fire would make numbers of ``2024_06_01`` and ``12e7814``, and cut ``a#b`` after the a.
-
-    Raises:
-        ValueError: If an option has no value, or is given twice.
-    """
+    """Words of a command line such that Fire reads paths and names as text."""
     made, seen, todo = list(words[:1]), set(), list(words[1:])
     while todo and todo[0] != "--":
         word = todo.pop(0)
@@ -101,18 +94,7 @@ def check_values(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
 
 
 def check_ids(name: str, config: Mapping[str, Any], given: Iterable[str], *, values: Mapping[str, Any]) -> None:
-    """
-    Refuse ids that a run does not read; MONAI would accept them without a word.
-
-    Args:
-        name: name of the config.
-        config: the config as it is.
-        given: ids that were set.
-        values: values of ids that replace those of the config.
-
-    Raises:
-        ValueError: If the config has no such id, or nothing in the run refers to it.
-    """
+    """Refuse ids that a run does not read; MONAI would accept them without a word."""
     parser = ConfigParser(copy.deepcopy(dict(config)))
     for id_, value in values.items():
         if id_ not in _OF_RUN:

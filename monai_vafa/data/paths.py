@@ -11,19 +11,7 @@ __all__ = ["check_path"]
 
 
 def check_path(name: str, value: Any) -> str:
-    """
-    Check that a path or name is still the text that somebody typed.
-
-    Command lines read ``20230101``, ``2024_06_01`` and ``12e7814`` as numbers, and MONAI changes ``#`` to ``::``.
-
-    Args:
-        name: name of the parameter.
-        value: a path or name.
-
-    Raises:
-        TypeError: If it is not text or a path.
-        ValueError: If it holds ``::``.
-    """
+    """Check that a path or name is still the text that somebody typed."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(
             f"{name}={value!r} must be text, but is {type(value).__name__}: in Python, JSON and YAML put it in quotes, "
