@@ -23,6 +23,7 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.inferers import SliceInferer
 
 from monai_vafa.attacks import Attack
+from monai_vafa.data.paths import check_path
 from monai_vafa.evaluation.rows import AttackRows
 from monai_vafa.handlers.batch import inner_network
 from monai_vafa.target import BundleTarget, find_bundle, open_target
@@ -157,7 +158,7 @@ def open_training(
     """
     folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
     for name, path in (("ckpt_dir", ckpt_dir), ("output_dir", output_dir)):
-        if Path(path).resolve().is_relative_to(folder):
+        if Path(check_path(name, path)).resolve().is_relative_to(folder):
             raise ValueError(f"{name}={os.fspath(path)!r} is in the folder of the bundle: choose another folder.")
     for name, length in (("epochs", epochs), ("iterations_per_epoch", iterations_per_epoch)):
         if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):

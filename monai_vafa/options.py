@@ -6,26 +6,21 @@ from __future__ import annotations
 
 import copy
 import difflib
-import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fire.parser import DefaultParseValue
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
-from monai.bundle.utils import DEFAULT_EXP_MGMT_SETTINGS
 
 from monai_vafa.data.paths import check_path
-from monai_vafa.target import shipped_bundles
 from monai_vafa.target.words import SYNTAX, texts_in
 
 __all__ = [
     "TEXTS",
     "as_word",
     "check_ids",
-    "check_run",
     "check_values",
     "read_words",
 ]
@@ -113,40 +108,6 @@ def check_ids(name: str, config: Mapping[str, Any], given: Iterable[str], *, val
             )
         hint = f"; did you mean {close[0]!r}?" if close else f": it has {', '.join(config)}."
         raise ValueError(f"{name} has no id {first!r}{hint}")
-
-
-def check_run(bundle: str, name: str) -> None:
-    """
-    Check the options of a run that has just begun, see :func:`check_ids`; the first expression of our configs.
-
-    Args:
-        bundle: name of a shipped bundle.
-        name: file name of the config.
-
-    Raises:
-        TypeError: If a path or name is not text.
-        ValueError: If an option has a wrong value, or nothing reads it.
-    """
-    # MONAI tells an expression nothing of the config that it is in, so this looks for it among the callers.
-    frame: Any = sys._getframe()
-    callers = []
-    while frame is not None:
-        callers.append(frame.f_locals.get("self"))
-        frame = frame.f_back
-    config = next(each for each in callers if isinstance(each, ConfigParser)).get()
-    workflow = next((each for each in callers if isinstance(each, ConfigWorkflow)), None)
-    roots = ["initialize", "run", *(getattr(workflow, id_, None) or "" for id_ in ("init_id", "run_id", "final_id"))]
-    if isinstance(config.get(getattr(workflow, "run_id", None)), Mapping):
-        raise ValueError(f"run_id={workflow.run_id!r} is a part of {name} and runs nothing: leave it out.")
-    known = ConfigParser.load_config_file(os.fspath(shipped_bundles() / bundle / "configs" / name))
-    changed = check_values(known, {id_: value for id_, value in config.items() if value != known.get(id_)})
-    if wrong := [id_ for id_, value in changed.items() if value is not config[id_]]:
-        raise ValueError(f"{wrong[0]}={config[wrong[0]]!r} must be True or False.")
-    tracking = DEFAULT_EXP_MGMT_SETTINGS["mlflow"]["configs"]
-    new = [id_ for id_ in config if id_ not in known and id_ not in tracking]
-    read = _read(ConfigParser(dict(config)), roots)
-    if unread := [id_ for id_ in new if not any(_contains(id_, each) for each in read)]:
-        check_ids(name, known, unread, values={})
 
 
 def as_word(value: Any) -> str:

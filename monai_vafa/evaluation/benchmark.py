@@ -16,6 +16,7 @@ import torch
 from monai.metrics import CumulativeIterationMetric
 
 from monai_vafa.attacks.checks import check_flag
+from monai_vafa.data.paths import check_path
 from monai_vafa.results.files import write_json
 from monai_vafa.results.lock import folder_lock
 from monai_vafa.results.schema import BENCHMARK, BenchmarkFile
@@ -110,7 +111,7 @@ class Benchmark:
                 known = ", ".join(rows.attacks)
                 raise ValueError(f"{place} names {unknown[0]!r}, which is none of the attacks {known}.")
         check_flag("transfer", transfer)
-        folder = Path(output_dir)
+        folder = Path(check_path("output_dir", output_dir))
         self.evaluators = {
             name: AttackEvaluator(
                 target=target,

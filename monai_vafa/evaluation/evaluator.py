@@ -22,6 +22,7 @@ from monai.metrics import CumulativeIterationMetric
 from monai.transforms import Transform
 from monai.utils import ensure_tuple
 
+from monai_vafa.data.paths import check_path
 from monai_vafa.results.files import CsvTable
 from monai_vafa.results.folder import ResultFolder, mean_rows
 from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, METRIC_KEYS
@@ -111,7 +112,7 @@ class AttackEvaluator(Evaluator):
         if output_dir is not None:
             parameters = run_parameters(target, self.attacks, self.settings, self.cases)
             inputs = {c: input_digests(target, item) for c, item in zip(self.cases, self.items, strict=True)}
-            self.results = ResultFolder(output_dir, parameters, inputs)
+            self.results = ResultFolder(check_path("output_dir", output_dir), parameters, inputs)
         self._rows: tuple[CsvTable, CsvTable] = CsvTable(None, CASE_KEYS), CsvTable(None, METRIC_KEYS)
         self._facts = attack_facts(self.attacks, rows.rows)
         self._description = self._described(target.description if description is None else description)

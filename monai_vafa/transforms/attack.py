@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
-import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,9 +30,9 @@ class AttackTransform(Transform, Randomizable):
     since. Alone, every call uses the ``seed`` of the attack. Once :meth:`set_random_state` was called, which
     :class:`monai.transforms.Compose` and MONAI's data loaders do too, each call draws another seed.
 
-    A worker process of a data loader attacks a copy of the network, as it was when the worker was started. Workers that
-    are persistent are refused, since a training would have its first network attacked for ever; for one that has
-    workers, :class:`monai_vafa.handlers.AttackHandler` attacks the network of each iteration.
+    A worker process of a data loader attacks a copy of the network, as it was when the worker was started, and warns of
+    it: with persistent workers, a training would have its first network attacked for ever. There,
+    :class:`monai_vafa.handlers.AttackHandler` attacks the network of each iteration.
 
     Args:
         network: the network to attack; left as it was.
@@ -91,14 +90,14 @@ class AttackTransform(Transform, Randomizable):
             adversarial image, like ``img`` in type, floating dtype (float32 for integers) and meta data.
 
         Raises:
-            RuntimeError: If this is a persistent worker of a data loader.
             ValueError: If image and label do not fit the attack, see :meth:`monai_vafa.attacks.Attack.run`.
         """
-        if not self.attack.control and _in_persistent_worker():
-            raise RuntimeError(
-                "persistent_workers=True: a persistent worker attacks the network as it was in the first epoch. "
-                "Use persistent_workers=False (the network at the start of each epoch), num_workers=0, or "
-                "monai_vafa.handlers.AttackHandler (the network of each iteration)."
+        if not self.attack.control and get_worker_info() is not None:
+            warnings.warn(
+                "a worker process attacks the network as it was when the worker was started: if the network is trained "
+                "meanwhile, use persistent_workers=False (the network at the start of each epoch), num_workers=0, or "
+                "monai_vafa.handlers.AttackHandler (the network of each iteration).",
+                stacklevel=2,
             )
         if randomize:
             self.randomize()
@@ -106,16 +105,6 @@ class AttackTransform(Transform, Randomizable):
         labels = None if label is None else plain_tensor("label", label)[None]
         adversarial = self.windows(self.attack, self.network, image[None], labels)[0]
         return like_input(adversarial, img)
-
-
-def _in_persistent_worker() -> bool:
-    """Whether this process is a worker that a data loader keeps over epochs; threads share the network itself."""
-    if get_worker_info() is None or multiprocessing.parent_process() is None:
-        return False
-    frame = sys._getframe()
-    while frame.f_code.co_name != "_worker_loop" and frame.f_back is not None:
-        frame = frame.f_back
-    return bool(frame.f_locals.get("persistent_workers", False))
 
 
 def like_input(result: torch.Tensor, img: NdarrayOrTensor) -> NdarrayOrTensor:

@@ -142,31 +142,20 @@ def test_a_file_of_options_is_read_and_checked_like_words(run, asked, tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"q_maxx": 30}, "no id 'q_maxx'; did you mean 'q_max'?"),
         ({"output_dir": 20230101}, "output_dir=20230101 must be text"),
         ({"dataset_dir": 20230101}, "dataset_dir=20230101 must be text"),
         ({"output_dir": "a#b"}, "output_dir='a::b' must be a path or name without '::'"),
-        ({"seed": "one"}, "seed='one' must be a number"),
     ],
 )
-def test_runs_of_monai_check_the_same(given, said, tmp_path):
+def test_runs_of_monai_refuse_numbers_in_place_of_paths(given, said, tmp_path):
     config = str(find_bundle("vafa_attack") / "configs" / "attack.json")
     with pytest.raises(RuntimeError) as raised:
-        monai.bundle.run(config_file=config, logging_file=False, **{"bundle": str(tmp_path), **given})
+        monai.bundle.run(config_file=config, logging_file=False, **given)
     error = raised.value
     while error.__cause__ is not None:
         error = error.__cause__
     assert said in str(error)
     assert not list(Path().iterdir())
-
-
-@pytest.mark.parametrize("name", ["benchmark.json", "train.json"])
-def test_other_configs_check_too(name):
-    bundle = "vaft_training" if name == "train.json" else "vafa_attack"
-    config = str(find_bundle(bundle) / "configs" / name)
-    with pytest.raises(RuntimeError) as raised:
-        monai.bundle.run(config_file=config, logging_file=False, nonsense=1)
-    assert f"{name} has no id 'nonsense'" in str(raised.value.__cause__)
 
 
 def test_numbers_in_place_of_paths_are_refused_in_python(tiny_bundle):
@@ -181,14 +170,6 @@ def test_numbers_in_place_of_paths_are_refused_in_python(tiny_bundle):
 @pytest.fixture
 def tiny_bundle(tmp_path):
     return zoo.pictures(tmp_path / "zoo")
-
-
-def test_a_run_id_that_runs_nothing_is_refused():
-    """Bundles of the zoo once ran "training"; here this is a part."""
-    config = str(find_bundle("vaft_training") / "configs" / "train.json")
-    with pytest.raises(RuntimeError) as raised:
-        monai.bundle.run("training", config_file=config, logging_file=False)
-    assert "run_id='training' is a part of train.json and runs nothing" in str(raised.value.__cause__)
 
 
 def test_a_bundle_with_the_old_run_id_is_hardened(run, tmp_path):
