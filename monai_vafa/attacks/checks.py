@@ -127,10 +127,9 @@ def check_levels(attack: Any) -> None:
     if attack.budget not in _IN_LEVELS:
         return
     name, budget, step_size = attack.budget, getattr(attack, attack.budget), getattr(attack, "step_size", None)
-    short = isinstance(step_size, Real) and 0 < step_size < _LEAST_STEP
     if 0 < budget < _LEAST_LEVELS:
         _refuse_share(name, budget)
-    if short and step_size * getattr(attack, "steps", 1) < budget / 2:
+    if step_size is not None and 0 < step_size < _LEAST_STEP and step_size * getattr(attack, "steps", 1) < budget / 2:
         _refuse_share("step_size", step_size)
     if 0 < budget < 1:
         logger.warning("%s=%g is less than one intensity level (0-255 scale).", name, budget)

@@ -53,7 +53,9 @@ class Objective:
         self._dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
         self.gradient_scale = _FLOAT16_SCALE if torch.float16 in (amp, self._dtype) else 1.0
         self._counted = None if label is None else _counted(label, ignore_label)
-        self._given = label if label is None or self._counted is None else label.masked_fill(label == ignore_label, 0)
+        self._given = label
+        if label is not None and self._counted is not None:
+            self._given = label.masked_fill(label.eq(cast(int, ignore_label)), 0)
         self._clean = clean
         self._low = low
         self._width = width

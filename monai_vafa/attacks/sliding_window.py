@@ -131,7 +131,12 @@ class SlidingWindowAttack:
         padding = [p for m in reversed(missing) for p in (m // 2, m - m // 2)]
         padded = F.pad(volume, padding, value=min(max(0.0, low), high))
         padded_label = None if label is None else F.pad(label, padding)
-        if padded_label is not None and padded_label.shape[1] > 1 and (activation or attack.activation) == "softmax":
+        if (
+            label is not None
+            and padded_label is not None
+            and label.shape[1] > 1
+            and (activation or attack.activation) == "softmax"
+        ):
             padded_label[:, 0] += F.pad(torch.zeros_like(label[:, 0]), padding, value=1)  # one-hot background
         interval = [max(int(r * (1 - self.overlap)), 1) for r in roi_size]
         everything = (slice(None), slice(None))

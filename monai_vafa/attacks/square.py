@@ -92,11 +92,11 @@ class SquareAttack(Attack):
         sides = cube_sides(p, image.shape[2:])
         candidate = best.clone()
         for i, generator in enumerate(draws.generators):
-            cube = [slice(None)]
+            cube: list[int | slice] = [i, slice(None)]
             for length, side in zip(image.shape[2:], sides, strict=True):
                 start = int(torch.randint(length - side + 1, (), generator=generator))
                 cube.append(slice(start, start + side))
-            here = (i, *cube)
+            here = tuple(cube)
             shift = self._shift([image.shape[1], *[1] * (image.ndim - 2)], generator).to(image)
             shifted = (image[here] + shift).clamp(0, 1)
             # A query of what is there already would be wasted; the opposite shift is certain to differ.

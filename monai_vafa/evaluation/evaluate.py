@@ -97,9 +97,9 @@ def check_attacks(
             )
         if attack.targeted and aim is None:
             raise ValueError(f"attack {name!r} is targeted, so aim must say what it aims at, e.g. EraseClass(1).")
-        if attack.targeted and max(getattr(aim, "classes", [0])) >= len(target.class_names):
+        if attack.targeted and (highest := max(getattr(aim, "classes", [0]))) >= len(target.class_names):
             raise ValueError(
-                f"aim={type(aim).__name__} names class {max(aim.classes)}, but the network knows 0 to "
+                f"aim={type(aim).__name__} names class {highest}, but the network knows 0 to "
                 f"{len(target.class_names) - 1} ({', '.join(target.class_names)})."
             )
         if min(window) > 0:

@@ -91,7 +91,7 @@ class Transfer:
                     if (key := (case, source, target, attack)) not in finished:
                         self._score(key)
         models = list(self.evaluators)
-        cases = dict.fromkeys(case for evaluator in self.evaluators.values() for case in evaluator.cases)
+        cases = list(dict.fromkeys(case for evaluator in self.evaluators.values() for case in evaluator.cases))
         self._write(dict(zip(TRANSFER_KEYS, (cases, models, models, self.attacks), strict=True)))
 
     def _score(self, key: tuple[str, str, str, str]) -> None:

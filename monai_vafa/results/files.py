@@ -61,11 +61,13 @@ def _lives_elsewhere(pid: int) -> bool:
     if pid == os.getpid():
         return False
     try:
-        return os.name == "nt" or os.kill(pid, 0) is None
+        if os.name != "nt":
+            os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
+        pass
+    return True
 
 
 def unicode_text(name: str | os.PathLike[str]) -> str:

@@ -118,7 +118,7 @@ class ResultFolder:
         if found[0] and "finished" not in manifest:
             damaged.append(f"{self.folder / MANIFEST} is gone or damaged")
         for table in (self._cases, self._metrics):
-            table.rows = [row for row in table.rows if row.get("attack") in self._finished.get(row.get("case"), {})]
+            table.rows = [row for row in table.rows if row.get("attack") in self._finished.get(row.get("case", ""), {})]
         return damaged
 
     def _record(
