@@ -26,8 +26,6 @@ from .gradient import (
 )
 from .objective import LossFunction, Objective
 
-__all__ = ["AutoPGD"]
-
 # From the paper: weight of the new direction against the previous one, and the share of steps that must rise.
 _MOMENTUM = 0.75
 _RHO = 0.75

@@ -34,8 +34,6 @@ from .checks import (
 from .draws import Draws, Key
 from .objective import LossFunction, Objective
 
-__all__ = ["Attack", "AttackResult", "constructor_parameters"]
-
 
 @dataclass(frozen=True)
 class AttackResult:

@@ -17,23 +17,6 @@ from monai.utils import convert_to_tensor
 
 from monai_vafa.frequency import block_sides
 
-__all__ = [
-    "check_choice",
-    "check_count",
-    "check_eps",
-    "check_fields",
-    "check_flag",
-    "check_image_values",
-    "check_integer",
-    "check_label",
-    "check_levels",
-    "check_network",
-    "check_positive",
-    "check_range",
-    "plain_tensor",
-    "value_range",
-]
-
 logger = logging.getLogger(__name__)
 
 # Smaller budgets and steps than these are taken for shares of 1; the smallest eps of the literature is 0.25.

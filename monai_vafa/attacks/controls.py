@@ -18,8 +18,6 @@ from .objective import LossFunction, Objective
 from .pgd import RECIPES, Recipe
 from .vafa import stretch_slices
 
-__all__ = ["Control", "GaussianNoise", "QuantizeOnly", "RescaleOnly"]
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Control(Attack):

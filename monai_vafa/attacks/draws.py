@@ -10,8 +10,6 @@ from functools import cached_property
 
 import torch
 
-__all__ = ["Draws", "Key", "volume_keys"]
-
 Key = Sequence[int | str]
 """What tells a volume from others, such as the name of a case and the position of a window."""
 _PARTS = 16

@@ -16,8 +16,6 @@ from .checks import check_count
 from .draws import Draws
 from .objective import LossFunction, Objective
 
-__all__ = ["LEVELS", "Best", "IterativeAttack", "LinfPerturbation", "Perturbation", "linf_bound", "where_active"]
-
 LEVELS = 255.0
 """Budgets count intensity levels on the 0-255 scale; this is the width of the intensity range in these."""
 

@@ -8,8 +8,6 @@ import warnings
 
 import torch
 
-__all__ = ["LostGradients"]
-
 
 class LostGradients:
     """Of each volume of a batch: gradients seen, share of them that was not finite, and how many were all zero."""

@@ -16,8 +16,6 @@ from .draws import Draws
 from .lost import LostGradients
 from .user_loss import LossFunction, LossGate
 
-__all__ = ["LossFunction", "Objective"]
-
 # Gradients of a mean over millions of voxels underflow in float16; only their direction counts.
 _FLOAT16_SCALE = 2.0**14
 

@@ -26,16 +26,6 @@ from .gradient import (
 )
 from .objective import LossFunction, Objective
 
-__all__ = [
-    "RECIPES",
-    "BasicIterative",
-    "CosPGD",
-    "FastGradientSign",
-    "MomentumIterative",
-    "ProjectedGradientDescent",
-    "SegPGD",
-]
-
 Recipe = Literal["tuned", "upstream"]
 RECIPES = ("tuned", "upstream")
 # The released code steps by 0.01 of [0, 1], whatever eps is.

@@ -19,8 +19,6 @@ from .spectrum import CoefficientAttack, PerceptualFrequencyAttack
 from .square import SquareAttack
 from .vafa import SliceFrequencyAttack, VolumetricFrequencyAttack
 
-__all__ = ["ROSTER", "RosterEntry", "entry_of", "register"]
-
 
 @dataclass(frozen=True)
 class RosterEntry:

@@ -16,8 +16,6 @@ from .base import Attack, AttackResult
 from .checks import check_image_values, check_label, plain_tensor
 from .draws import Key, volume_keys
 
-__all__ = ["SlidingWindowAttack"]
-
 
 class SlidingWindowAttack:
     """

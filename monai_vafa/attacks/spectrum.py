@@ -19,8 +19,6 @@ from .checks import check_positive
 from .gradient import LEVELS, IterativeAttack, Perturbation, where_active
 from .objective import LossFunction
 
-__all__ = ["CoefficientAttack", "PerceptualFrequencyAttack", "SpectrumAttack", "contrast_mask"]
-
 # Inverse visibility of noise in each band, measured by tests/benchmarks/band_visibility.py.
 _BAND_WEIGHTS = (1.0, 0.82, 0.74, 0.65, 0.56, 0.47, 0.56, 0.79, 1.59, 1.88)
 _CONTRAST_SIGMA = 1.5

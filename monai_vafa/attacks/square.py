@@ -18,8 +18,6 @@ from .draws import Draws
 from .gradient import LEVELS, Best, damage_of, linf_bound, where_active
 from .objective import Objective
 
-__all__ = ["SquareAttack"]
-
 # Shares of the steps after which the changed share of the voxels halves.
 _HALVE_AFTER = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 

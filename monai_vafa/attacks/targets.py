@@ -15,8 +15,6 @@ from monai_vafa.outputs import Activation, check_activation
 
 from .checks import check_integer
 
-__all__ = ["EraseClass", "SwapClasses"]
-
 
 class _RelabelTarget(Transform):
     """Base of targets that give some classes of a label another number (sigmoid: other channels)."""
@@ -37,12 +35,7 @@ class _RelabelTarget(Transform):
         self._relabel = MapLabelValue(self.classes, targets)
 
     def __call__(self, label: NdarrayOrTensor) -> NdarrayOrTensor:
-        """
-        The target of a class map of any shape, or with sigmoid of ``(classes, *spatial)``, 0 and 1.
-
-        Raises:
-            ValueError: If it would be the label itself.
-        """
+        """The target of a class map of any shape, or with sigmoid of ``(classes, *spatial)``, 0 and 1."""
         if self.activation == "softmax":
             self._check_changed(label, target := self._relabel(label))
             return target

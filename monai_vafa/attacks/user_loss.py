@@ -13,8 +13,6 @@ from monai.networks import one_hot
 
 from monai_vafa.losses import SegmentationLoss
 
-__all__ = ["LossFunction", "LossGate"]
-
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 

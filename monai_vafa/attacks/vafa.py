@@ -17,8 +17,6 @@ from .checks import check_choice, check_flag, check_positive
 from .gradient import IterativeAttack, Perturbation, where_active
 from .objective import LossFunction
 
-__all__ = ["SliceFrequencyAttack", "VolumetricFrequencyAttack", "stretch_slices"]
-
 _SOFTNESS_AT_START = 0.1
 # Slices that are constant up to rounding: stretching rounding errors would give every machine another image.
 _CONSTANT = 1e-5

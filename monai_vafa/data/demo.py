@@ -26,8 +26,6 @@ from monai.transforms import (
 
 from monai_vafa.cache import cache_dir
 
-__all__ = ["DEMO_CLASSES", "demo_cohort"]
-
 logger = logging.getLogger(__name__)
 
 DEMO_CLASSES = ("background", "CSF", "gray matter", "white matter")

@@ -14,8 +14,6 @@ from typing import Any
 
 from monai.data import load_decathlon_datalist
 
-__all__ = ["find_cases", "folder_cases", "warn_of_gaps"]
-
 logger = logging.getLogger(__name__)
 
 _SECTIONS = ("validation", "training", "test")

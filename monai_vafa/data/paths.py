@@ -7,8 +7,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["check_path"]
-
 
 def check_path(name: str, value: Any) -> str:
     """Check that a path or name is still the text that somebody typed."""

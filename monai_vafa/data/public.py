@@ -9,8 +9,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["ACDC_CLASSES", "SYNAPSE_CLASSES", "acdc_datalist", "synapse_datalist"]
-
 SYNAPSE_CLASSES = (
     "background",
     "spleen",

@@ -28,8 +28,6 @@ from .record import root_cause
 from .rows import AttackRows, AttackSpec
 from .transfer import Transfer
 
-__all__ = ["Benchmark"]
-
 logger = logging.getLogger("monai_vafa.evaluation")
 
 _PUBLISHED = ("synapse", "acdc")

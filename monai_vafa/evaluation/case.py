@@ -33,8 +33,6 @@ from monai_vafa.target import Target
 
 from .scoring import check_classes, class_means, one_hot_labels, segmentation_scores, visibility_scores, void_of
 
-__all__ = ["AttackScores", "Case", "Settings", "Volumes", "as_case", "attack_case", "case_names", "predict"]
-
 logger = logging.getLogger("monai_vafa.evaluation")
 
 # Names may have dots in them.

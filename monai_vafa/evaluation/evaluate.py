@@ -20,8 +20,6 @@ from .case import AttackScores, Settings, attack_case, case_names, repeated_name
 from .rows import AttackRows, AttackSpec
 from .scoring import default_segmentation_metrics, default_visibility_metrics
 
-__all__ = ["check_attacks", "evaluate", "make_settings"]
-
 
 def evaluate(
     target: Target,

@@ -34,8 +34,6 @@ from .record import attack_facts, input_digests, root_cause, run_parameters, ver
 from .rows import AttackRows, AttackSpec
 from .scoring import one_hot_labels, void_of
 
-__all__ = ["AttackEvaluator"]
-
 logger = logging.getLogger("monai_vafa.evaluation")
 
 

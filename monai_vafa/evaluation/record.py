@@ -23,8 +23,6 @@ from monai_vafa.target import Target
 
 from .case import Settings
 
-__all__ = ["attack_facts", "input_digests", "root_cause", "run_parameters", "versions"]
-
 
 def run_parameters(
     target: Target, attacks: Mapping[str, Attack], settings: Settings, cases: Mapping[str, str]

@@ -17,8 +17,6 @@ from monai_vafa.attacks.roster import RosterEntry, entry_of
 from monai_vafa.results.schema import Row
 from monai_vafa.target import Target
 
-__all__ = ["AttackRows", "AttackSpec", "Sweeps", "join_sweeps", "roster_sweeps"]
-
 AttackSpec: TypeAlias = Attack | Mapping[str, Any]
 Sweeps: TypeAlias = Mapping[str, Mapping[str, Sequence[float]]]
 _Base: TypeAlias = Attack | tuple[RosterEntry, dict[str, Any]]

@@ -23,17 +23,6 @@ from monai.networks import one_hot
 from monai_vafa.metrics import FittingSSIMMetric, linf_distance, lpips_if_available, rmse_distance
 from monai_vafa.outputs import check_class_channels
 
-__all__ = [
-    "check_classes",
-    "class_means",
-    "default_segmentation_metrics",
-    "default_visibility_metrics",
-    "one_hot_labels",
-    "segmentation_scores",
-    "visibility_scores",
-    "void_of",
-]
-
 # Metrics whose worst value is 0, and those whose worst value is the diagonal of the image.
 _OVERLAPS = (DiceMetric, MeanIoU, SurfaceDiceMetric)
 _DISTANCES = (HausdorffDistanceMetric, SurfaceDistanceMetric)

@@ -26,8 +26,6 @@ from .evaluator import AttackEvaluator
 from .record import root_cause
 from .scoring import class_means, one_hot_labels, segmentation_scores, void_of
 
-__all__ = ["Transfer", "score_volume"]
-
 logger = logging.getLogger("monai_vafa.evaluation")
 
 _ROWS = "rows of transfer.csv"  # beside the names of models, which have no spaces

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-__all__ = ["BAND_WIDTH", "expand_bands", "in_plane_frequency"]
-
 BAND_WIDTH = 1 / 16
 """Distance of two bands in cycles per voxel: those of the in-plane coefficients of a block of side 8."""
 

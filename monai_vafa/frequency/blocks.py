@@ -11,8 +11,6 @@ from numbers import Real
 import torch
 import torch.nn.functional as F
 
-__all__ = ["block_sides", "merge_blocks", "split_blocks"]
-
 
 def block_sides(block_size: int | Sequence[int], spatial_dims: int | None = None) -> tuple[int, ...]:
     """

@@ -10,8 +10,6 @@ import torch
 
 from .precision import full_precision
 
-__all__ = ["dct", "dct_basis", "idct"]
-
 
 @lru_cache(maxsize=64)
 def dct_basis(length: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -10,8 +10,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-__all__ = ["full_precision"]
-
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 

@@ -17,8 +17,6 @@ from .blocks import merge_blocks, split_blocks
 from .dct import dct, idct
 from .precision import full_precision
 
-__all__ = ["block_spectrum", "quantize", "quantize_image", "soft_round", "spectrum_to_image"]
-
 
 @full_precision
 def block_spectrum(image: torch.Tensor, block_size: int | Sequence[int]) -> torch.Tensor:

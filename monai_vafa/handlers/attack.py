@@ -13,8 +13,6 @@ from monai_vafa.attacks import Attack
 
 from .batch import check_attack, replace_image
 
-__all__ = ["AttackHandler"]
-
 
 class AttackHandler:
     """

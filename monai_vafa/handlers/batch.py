@@ -17,8 +17,6 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from monai_vafa.attacks import Attack, SlidingWindowAttack
 
-__all__ = ["PreparedBatch", "attack_of_iteration", "check_attack", "inner_network", "replace_image", "same_image"]
-
 
 def check_attack(attack: Attack) -> Attack:
     """Refuse what is not an attack, and targeted attacks: a batch has the label of its image, and no target."""

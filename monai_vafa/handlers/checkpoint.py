@@ -24,8 +24,6 @@ from monai_vafa.results.files import remove_partial_files, write_file, write_jso
 
 from .batch import inner_network
 
-__all__ = ["TrainingCheckpoint"]
-
 logger = logging.getLogger(__name__)
 
 _MODEL, _LAST, _SUMMARY = "model.pt", "last.pt", "summary.json"

@@ -14,8 +14,6 @@ from ignite.utils import manual_seed
 from monai.data.utils import set_rnd
 from torch.utils.data import DataLoader
 
-__all__ = ["EpochSeedHandler"]
-
 
 class EpochSeedHandler:
     """

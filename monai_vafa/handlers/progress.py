@@ -8,8 +8,6 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from tqdm.auto import tqdm
 
-__all__ = ["TrainingProgress"]
-
 
 class TrainingProgress:
     """

@@ -19,8 +19,6 @@ from monai_vafa.outputs import as_logits
 
 from .batch import PreparedBatch, attack_of_iteration, check_attack, inner_network, replace_image, same_image
 
-__all__ = ["VAFTHandler", "vaft_losses"]
-
 logger = logging.getLogger(__name__)
 
 _FREQUENCY_LOSS = FrequencyConsistencyLoss()

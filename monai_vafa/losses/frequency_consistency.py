@@ -11,8 +11,6 @@ from torch.nn.modules.loss import _Loss
 
 from monai_vafa.frequency import dct, split_blocks
 
-__all__ = ["FrequencyConsistencyLoss"]
-
 
 class FrequencyConsistencyLoss(_Loss):
     """

@@ -15,8 +15,6 @@ from torch.nn.modules.loss import _Loss
 from monai_vafa.frequency.precision import full_precision
 from monai_vafa.outputs import Activation, check_activation
 
-__all__ = ["DiceCrossEntropyLoss", "SegmentationLoss", "SoftDiceLoss"]
-
 _DICE: dict[str, Any] = {"squared_pred": True, "smooth_nr": 0.0, "smooth_dr": 1e-6}
 _ACTIVATIONS: dict[Activation, dict[str, Any]] = {
     "softmax": {**_DICE, "to_onehot_y": True, "softmax": True},

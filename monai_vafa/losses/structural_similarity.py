@@ -15,8 +15,6 @@ from monai_vafa.frequency import block_sides, split_blocks
 from monai_vafa.frequency.precision import full_precision
 from monai_vafa.outputs import check_unit
 
-__all__ = ["BlockSSIMLoss"]
-
 _WINDOW = 3
 # Gaussian of sigma 1.5 over three voxels.
 _SIDE, _CENTRE = (w / (1 + 2 * math.exp(-1 / 4.5)) for w in (math.exp(-1 / 4.5), 1.0))

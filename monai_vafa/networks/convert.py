@@ -14,8 +14,6 @@ from monai.networks.nets import UNETR
 from .checkpoint import load_checkpoint
 from .unetrpp import UNETRPP
 
-__all__ = ["convert_checkpoint"]
-
 
 def _unetr_synapse(out_channels: int = 14) -> UNETR:
     return UNETR(in_channels=1, out_channels=out_channels, img_size=(96, 96, 96), proj_type="perceptron")

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["at_rest", "eval_mode"]
-
 # Modes, requires_grad and torch's random state belong to the whole process, so threads take turns.
 _turn = threading.RLock()
 

@@ -14,14 +14,6 @@ from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 from torch.nn.functional import normalize
 
-__all__ = [
-    "PairedAttention",
-    "PairedAttentionBlock",
-    "PairedAttentionDecoder",
-    "PairedAttentionEncoder",
-    "feature_sizes",
-]
-
 
 class PairedAttention(nn.Module):
     """

@@ -17,8 +17,6 @@ from torch import nn
 
 from .paired_attention import PairedAttentionBlock, PairedAttentionDecoder, PairedAttentionEncoder, feature_sizes
 
-__all__ = ["UNETRPP"]
-
 _STAGES = 4
 
 

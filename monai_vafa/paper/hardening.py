@@ -25,8 +25,6 @@ from monai_vafa.results.schema import CLEAN, LABEL, volume_name
 
 from .published import CONDITIONS, TABLE_2, TABLE_2_BUDGETS
 
-__all__ = ["change_table", "hardening_figure", "hardening_table"]
-
 _WORST = "worst case"  # the group of attacks that makes the last column
 _LABELS = ["", "trained against"]
 _CELL = 1.7  # inches

@@ -13,8 +13,6 @@ from monai_vafa.report.benchmark import Benchmark
 from .hardening import change_table, hardening_figure, hardening_table
 from .tables import budget_table, sweep_tables
 
-__all__ = ["write_paper_report"]
-
 
 def write_paper_report(folder: str | os.PathLike) -> None:
     """

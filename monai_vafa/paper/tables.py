@@ -13,8 +13,6 @@ from monai_vafa.results.schema import CLEAN, COLUMNS
 
 from .published import CONDITIONS, SWEEPS, TABLE_1, Scores
 
-__all__ = ["budget_table", "sweep_tables"]
-
 _COLUMNS = ("dsc", "hd95", "lpips")
 _HEADERS = tuple(COLUMNS[column].header for column in _COLUMNS)
 _PAIRS = {"eps": (4, 8), "sigma": (4, 8), "q_max": (20, 30)}

@@ -13,8 +13,6 @@ from typing import Any
 from monai_vafa.results.files import number, read_json, read_rows
 from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, COLUMNS, SUMMARY, TRANSFER
 
-__all__ = ["Benchmark", "mean"]
-
 
 class Benchmark:
     """

@@ -29,8 +29,6 @@ from .visibility import (
     equal_visibility_tables,
 )
 
-__all__ = ["Section", "write_benchmark_report"]
-
 logger = logging.getLogger(__name__)
 
 _WORST_COLUMNS = ("model", "group", "case", "attack", "dsc", "dsc_foreground", "lpips", "ssim")

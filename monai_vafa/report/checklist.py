@@ -21,8 +21,6 @@ from monai_vafa.results.schema import COLUMNS, LABEL, METRICS, volume_name
 from .benchmark import Benchmark, mean
 from .figures import load_volume
 
-__all__ = ["ROLES", "Line", "chance_dsc", "check_roles", "referee_checklist"]
-
 Line = dict[str, str]  # check, verdict, reason
 ROLES = ("iterative", "single_step", "gradient_free", "noise", "quantize", "frequency")
 _HUGE = "huge_budget"  # the one role that is a number instead of a row

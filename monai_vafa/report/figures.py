@@ -18,19 +18,6 @@ from tqdm.auto import tqdm
 from monai_vafa.results.files import write_file
 from monai_vafa.results.schema import LABEL, volume_name
 
-__all__ = [
-    "ClassPainter",
-    "axial_slice",
-    "can_draw",
-    "case_figure",
-    "case_figures",
-    "figure_rows",
-    "load_volume",
-    "most_changed_slice",
-    "new_figure",
-    "save_figure",
-]
-
 logger = logging.getLogger(__name__)
 
 _DPI = 110

@@ -10,8 +10,6 @@ from urllib.parse import quote
 
 from .tables import Table
 
-__all__ = ["bullets", "definitions", "document", "heading", "image", "paragraph", "tables_html", "unfold"]
-
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.7em; margin-bottom: .2em; } h2 { font-size: 1.25em; margin-top: 2em; border-bottom: 1px solid #ccc; }

@@ -17,8 +17,6 @@ from .figures import can_draw, case_figures
 from .html import bullets, definitions, document, heading, image, paragraph, tables_html
 from .tables import class_table, damage_table, format_tables, run_notes
 
-__all__ = ["write_report"]
-
 logger = logging.getLogger(__name__)
 
 _NO_BACKGROUND = "Classes may overlap (sigmoid outputs) and none is background: fg, too, is the mean over all classes."

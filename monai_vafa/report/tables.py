@@ -10,18 +10,6 @@ from typing import Any
 
 from monai_vafa.results.schema import COLUMNS, UNITS, Column
 
-__all__ = [
-    "Table",
-    "cell",
-    "class_table",
-    "damage_table",
-    "format_tables",
-    "run_notes",
-    "score_columns",
-    "table_text",
-    "undefined_notes",
-]
-
 _ABSENT = "-"
 _NO_SCORES = ("model", "case", "attack", "group", "steps", "seconds", "classes", "undefined")
 

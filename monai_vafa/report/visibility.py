@@ -19,16 +19,6 @@ from .benchmark import Benchmark
 from .figures import new_figure, save_figure
 from .tables import Table, cell
 
-__all__ = [
-    "LEVEL_COLUMNS",
-    "POINT_COLUMNS",
-    "curve_points",
-    "dsc_at",
-    "equal_visibility_figure",
-    "equal_visibility_rows",
-    "equal_visibility_tables",
-]
-
 _KEYS = ("model", "attack", "parameter", "value")
 _VALUES = ("dsc", "dsc_foreground", "lpips", "ssim", "rmse", "linf")
 POINT_COLUMNS = (*_KEYS, *_VALUES)

@@ -15,22 +15,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "CsvTable",
-    "cell_text",
-    "file_name",
-    "number",
-    "read_json",
-    "read_rows",
-    "read_text",
-    "remove_partial_files",
-    "unicode_text",
-    "write_file",
-    "write_json",
-    "write_rows",
-    "write_text",
-]
-
 _PARTIAL = ".partial"
 _HOST = re.sub(r"\W", "-", socket.gethostname())
 

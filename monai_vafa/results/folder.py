@@ -23,18 +23,6 @@ from .files import CsvTable, read_json, remove_partial_files, write_file, write_
 from .lock import folder_lock
 from .schema import CASE_KEYS, CASES, CLEAN, LABEL, MANIFEST, METRIC_KEYS, METRICS, SUMMARY, Summary, volume_name
 
-__all__ = [
-    "ResultFolder",
-    "as_stored",
-    "differences",
-    "file_digest",
-    "join_parameters",
-    "mean_rows",
-    "refuse_changes",
-    "rows_digest",
-    "whole_json",
-]
-
 logger = logging.getLogger("monai_vafa.results")
 
 _GROWING = ("attacks", "cases")
@@ -150,18 +138,7 @@ class ResultFolder:
         affine: np.ndarray,
         like: str | os.PathLike | None = None,
     ) -> None:
-        """
-        Write a NIfTI file; several channels ``(C, *spatial)`` go to the fourth axis, in 2-D behind a depth of 1.
-
-        Args:
-            kind: ``"adversarial"`` or ``"predictions"``.
-            case: name of the case.
-            name: name of the attack.
-            voxels: channel-first.
-            affine: 4 x 4, voxel to world (RAS).
-            like: input file of the case; if it is NIfTI too, its codes of qform and sform, its units and its
-                description are kept.
-        """
+        """Write a NIfTI file; several channels ``(C, *spatial)`` go to the fourth axis, in 2-D behind a depth of 1."""
         if len(voxels) == 1:
             stored = voxels[0]
         else:
@@ -315,12 +292,7 @@ def as_stored(content: Any) -> Any:
 
 
 def join_parameters(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """
-    Parameters of two runs, between which attacks and cases may come and go but nothing may change.
-
-    Returns:
-        this run's parameters followed by the earlier attacks and cases, and what differs, see :func:`differences`.
-    """
+    """Parameters of two runs, between which attacks and cases may come and go but nothing may change."""
     if earlier is None:
         return dict(now), []
     joined = as_stored(now)

@@ -9,29 +9,6 @@ from typing import Any, TypedDict
 
 from .files import file_name
 
-__all__ = [
-    "BENCHMARK",
-    "CASES",
-    "CASE_KEYS",
-    "CLEAN",
-    "COLUMNS",
-    "LABEL",
-    "MANIFEST",
-    "METRICS",
-    "METRIC_KEYS",
-    "RUN_FILES",
-    "SUMMARY",
-    "TRANSFER",
-    "TRANSFER_KEYS",
-    "UNITS",
-    "AttackFacts",
-    "BenchmarkFile",
-    "Column",
-    "Row",
-    "Summary",
-    "volume_name",
-]
-
 CLEAN = "clean"  # row of the image that nobody attacked
 LABEL = "label"  # in place of a row's name, in the name of the reference volume
 

@@ -33,8 +33,6 @@ from .source import announce, file_sha256, find_bundle, fingerprint, read_metada
 from .target import Target
 from .windows import SliceNetwork, image_window, inferer_window
 
-__all__ = ["BundleTarget", "open_target"]
-
 logger = logging.getLogger(__name__)
 
 # What an inferer is told that changes predictions.

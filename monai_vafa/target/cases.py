@@ -16,8 +16,6 @@ from monai_vafa.data.folder import find_cases, warn_of_gaps
 
 from .config import Parts
 
-__all__ = ["cases_of_config", "cases_of_folder"]
-
 logger = logging.getLogger(__name__)
 
 Items = list[dict[str, Any]]

@@ -21,8 +21,6 @@ from monai_vafa.data.paths import check_path
 from .scripts import BundleModules
 from .words import SYNTAX, as_config, texts_in
 
-__all__ = ["PARTS", "Parts", "check_overrides", "config_files", "find_checkpoint", "open_parts"]
-
 # The configs of each workflow of the zoo; an evaluation is laid over the training.
 _WORKFLOWS = {"inference": ("inference",), "evaluate": ("train", "evaluate"), "train": ("train",)}
 _NOT_SHARED = ("metadata", "multi_gpu", "inference", "evaluate", "train")

@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from monai.transforms import Activationsd, AsDiscreted, Compose
 
-__all__ = ["find_activation", "flat", "output_classes"]
-
 # Formats in metadata.json, beside "segmentation", of outputs that have the shape of the input.
 _POSSIBLY_DENSE = (None, "labels", "logits", "probability", "probabilities")
 

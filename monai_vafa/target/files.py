@@ -15,8 +15,6 @@ from monai.data import NibabelReader
 from monai.transforms import LoadImage
 from monai.utils import ensure_tuple
 
-__all__ = ["CheckedReader", "check_file", "check_nifti", "use_checked_reader"]
-
 # Volumes are in millimetres, also where a header has other units.
 _MILLIMETRES = {"micron": 1e-3, "meter": 1e3}
 

@@ -31,8 +31,6 @@ from monai.utils import ensure_tuple
 from .facts import flat
 from .files import check_file, use_checked_reader
 
-__all__ = ["Preprocessing", "file_units", "value_range"]
-
 # NIfTI headers hold affines in float32.
 _SAME_PLACE = 1e-3
 # Loading, resampling, cropping and reorienting keep intensities within their range and in their units.

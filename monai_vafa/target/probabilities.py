@@ -8,8 +8,6 @@ import torch
 
 from monai_vafa.outputs import as_logits
 
-__all__ = ["LogitNetwork", "are_probabilities", "to_logits"]
-
 # Sums of probabilities in half precision.
 _TOLERANCE = 1e-2
 

@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["BundleModules", "own_modules"]
-
 
 def own_modules(folder: Path) -> set[str]:
     """Names of the Python modules and packages in the folder of a bundle."""

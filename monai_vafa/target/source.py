@@ -20,8 +20,6 @@ from monai.bundle import download
 
 from monai_vafa.data.paths import check_path
 
-__all__ = ["announce", "copy_bundle", "file_sha256", "find_bundle", "fingerprint", "read_metadata", "shipped_bundles"]
-
 logger = logging.getLogger(__name__)
 
 _METADATA = Path("configs") / "metadata.json"

@@ -15,8 +15,6 @@ from monai_vafa.attacks import SlidingWindowAttack
 
 from .windows import fitting_sides
 
-__all__ = ["Target"]
-
 
 class Target(Protocol):
     """

@@ -13,8 +13,6 @@ from monai.utils import ensure_tuple, ensure_tuple_rep
 
 from monai_vafa.outputs import as_logits
 
-__all__ = ["SliceNetwork", "fitting_sides", "image_window", "inferer_window"]
-
 # The structural similarity of blocks uses windows of three voxels, or leaves an axis out.
 _SMALLEST_SIDE = 3
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["SYNTAX", "as_config", "as_expression", "texts_in"]
-
 SYNTAX = ("$", "@", "%")
 
 

@@ -19,8 +19,6 @@ from torch.utils.data import get_worker_info
 from monai_vafa.attacks import Attack, SlidingWindowAttack
 from monai_vafa.attacks.checks import plain_tensor
 
-__all__ = ["AttackTransform", "like_input"]
-
 
 class AttackTransform(Transform, Randomizable):
     """

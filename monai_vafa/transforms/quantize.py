@@ -16,8 +16,6 @@ from monai_vafa.frequency import block_sides, quantize_image
 
 from .attack import like_input
 
-__all__ = ["FrequencyQuantize", "RandFrequencyQuantize"]
-
 
 class FrequencyQuantize(Transform):
     """

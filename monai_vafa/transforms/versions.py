@@ -18,8 +18,6 @@ from monai_vafa.attacks import Attack
 
 from .attack import AttackTransform
 
-__all__ = ["DictionaryTransform", "RandomDictionaryTransform", "attack_transforms", "dictionary_version"]
-
 _ARGS = """
     Args:
         keys: keys of the images.{label}
