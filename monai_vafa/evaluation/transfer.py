@@ -40,18 +40,7 @@ class Transfer:
                           rows, so that damaged ones are scored again
 
     A second run goes on where the first one ended. What a source has not finished is left out, and with a single
-    model there is nothing to do.
-
-    Args:
-        evaluators: model name -> its evaluator, which has a result folder.
-        attacks: names of the attacks to send, which the evaluators save.
-        output_dir: folder of the two files.
-
-    Attributes:
-        failed: ``"SOURCE to TARGET, CASE, ATTACK"`` -> error.
-
-    Raises:
-        ValueError: If an evaluator has no result folder, or ``output_dir`` holds results of other parameters.
+    model there is nothing to do. ``failed`` maps ``"SOURCE to TARGET, CASE, ATTACK"`` to an error.
     """
 
     def __init__(

@@ -23,14 +23,7 @@ class PairedAttention(nn.Module):
     section III-B. Positions are not compared with each other but with ``proj_size`` learned mixtures of them, so that
     the cost is linear in their number. Modules have the names of the published checkpoints: ``E`` and ``F`` mix the
     positions of keys and values, ``out_proj`` follows the spatial branch and ``out_proj2`` the channel branch.
-
-    Args:
-        num_positions: N, the number of positions; fixed, because ``E`` and ``F`` depend on it.
-        hidden_size: C, the number of channels; even, and a multiple of ``num_heads``.
-        proj_size: number of mixtures of positions.
-        num_heads: number of heads.
-        dropout_rate: share of each attention map that is dropped in training.
-        shared_projection: mix keys and values with one layer; its state has both names, ``E`` and ``F``.
+    With ``shared_projection`` one layer is both, and the state has both names.
     """
 
     def __init__(
@@ -139,13 +132,6 @@ class PairedAttentionEncoder(nn.Module):
     Stages of paired-attention blocks, each after a convolution that shrinks the feature map.
 
     Shaker et al., IEEE TMI 2024, section III-A. The first convolution makes patches of the image, the others halve.
-
-    Args:
-        in_channels: number of channels of the image.
-        kernel_sizes: factors by which each stage shrinks its input.
-        sizes: size of the feature map of each stage, in voxels.
-        dims: channels of each stage.
-        stage: stage number -> its paired-attention blocks.
     """
 
     def __init__(

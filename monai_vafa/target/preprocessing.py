@@ -54,12 +54,8 @@ class Preprocessing(Transform):
     that is then on another grid than the image is resampled to it by nearest neighbour, and takes the shape that
     :mod:`monai_vafa.outputs` expects.
 
-    Args:
-        transform: dictionary transforms of the bundle.
-        image_key: key of the network's input.
-        label_key: key of the label.
-        channels: names of the classes if the label needs a channel of 0 and 1 for each of several (sigmoid).
-        maps_tell: whether a map of class numbers can be split into ``channels``, number by number.
+    ``channels`` names the classes if the label needs a channel of 0 and 1 for each of several (sigmoid); ``maps_tell``
+    says that a map of class numbers can be split into these, number by number.
     """
 
     def __init__(
