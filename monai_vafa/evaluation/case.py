@@ -36,7 +36,7 @@ from .scoring import check_classes, class_means, one_hot_labels, segmentation_sc
 logger = logging.getLogger("monai_vafa.evaluation")
 
 # Names may have dots in them.
-_ENDING = re.compile(r"\.(nii(\.gz)?|png|jpe?g|bmp|tiff?)$", re.IGNORECASE)
+_ENDING = re.compile(r"\.(nii(\.gz)?|(seg\.)?nrrd|nhdr|mh[ad]|mgz|img|hdr|np[yz]|png|jpe?g|bmp|tiff?)$", re.IGNORECASE)
 # NIfTI headers hold affines in float32.
 _SAME_PLACE = 1e-3
 # Voxels by which grids may differ and still be taken for the same.

@@ -16,15 +16,7 @@ _NO_SCORES = ("model", "case", "attack", "group", "steps", "seconds", "classes",
 
 @dataclass(frozen=True)
 class Table:
-    """
-    A table to be shown as text or HTML.
-
-    Args:
-        title: what it shows; may be empty.
-        rows: cells as text, the header first; all of the same length.
-        notes: lines below it.
-        labels: number of columns, from the left, that name the row.
-    """
+    """A table as text or HTML; ``rows`` of text, the header first, whose first ``labels`` columns name the row."""
 
     title: str
     rows: list[list[str]]
