@@ -27,7 +27,7 @@ from monai_vafa.data.paths import check_path
 from monai_vafa.evaluation.rows import AttackRows
 from monai_vafa.handlers.batch import inner_network
 from monai_vafa.target import BundleTarget, find_bundle, open_target
-from monai_vafa.target.config import Parts, config_files
+from monai_vafa.target.config import Parts, class_name, components, config_files
 from monai_vafa.target.preprocessing import value_range
 
 __all__ = ["Replaced", "Training", "open_training", "run_training", "with_handlers"]
@@ -305,22 +305,13 @@ def _check_config(config: dict, engines: Mapping[str, str], overrides: Mapping[s
         )
 
 
-def _components(config: Any, id_: str = "") -> Iterator[tuple[str, str]]:
-    """Id and class name of everything in a config that has a ``_target_``."""
-    if isinstance(config, dict) and isinstance(config.get("_target_"), str):
-        yield id_, config["_target_"].rpartition(".")[2]
-    children = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
-    for key, child in children:
-        yield from _components(child, f"{id_}#{key}" if id_ else str(key))
-
-
 def _replace_handlers(parser: ConfigParser) -> str | None:
     """Replace handlers of the bundle; gives the id of its schedule of the learning rate."""
-    components = list(_components(parser.get()))
-    for id_, name in components:
+    found = [(id_, class_name(component)) for id_, component in components(parser.get())]
+    for id_, name in found:
         if name in _REPLACED and id_ in parser:
             parser[id_] = {"_target_": "monai_vafa.hardening.Replaced"}
-    return next((f"{id_}#lr_scheduler" for id_, name in components if name == "LrScheduleHandler"), None)
+    return next((f"{id_}#lr_scheduler" for id_, name in found if name == "LrScheduleHandler"), None)
 
 
 def _value_id(parser: ConfigParser, id_: str) -> str:

@@ -76,8 +76,9 @@ def check_values(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
             continue
         if id_ in TEXTS:
             for each in value if isinstance(value, (list, tuple)) else [value]:
-                if each is not False or id_ not in ("checkpoint", "logging_file"):
-                    check_path(id_, each) if id_ != "description" else None
+                may_be_false = id_ in ("checkpoint", "logging_file") and each is False
+                if not may_be_false and id_ != "description":
+                    check_path(id_, each)
         elif isinstance(default, bool):
             words = {"true": True, "false": False}
             checked[id_] = words.get(value.lower()) if isinstance(value, str) else value

@@ -27,7 +27,7 @@ ORDER = re.findall(r"^\| `(\w+)` \|", TEXT, flags=re.MULTILINE)
 ONLY = {
     "report": {"results", "attacks.roster"},
     "paper": {"results", "report"},
-    "handlers": {"outputs", "losses", "attacks", "results.files"},
+    "handlers": {"outputs", "losses", "attacks", "data.paths", "results.files"},
 }
 
 

@@ -1,10 +1,12 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Paths and names as a user gave them."""
+"""Paths and names that a user gave."""
 
 from __future__ import annotations
 
 import os
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 
@@ -22,3 +24,16 @@ def check_path(name: str, value: Any) -> str:
             f"write # as \\x23 in an expression, --{name} \"$'my\\x23folder'\"."
         )
     return text
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Hash of a file, as ``sha256sum`` prints it, or of all files of a folder with their names."""
+    root, digest = Path(path), sha256()
+    for part in sorted(root.rglob("*")) if root.is_dir() else [root]:
+        if part != root:
+            digest.update(os.fsencode(part.relative_to(root)))
+        if part.is_file():
+            with open(part, "rb") as file:
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+    return digest.hexdigest()

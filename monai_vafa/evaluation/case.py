@@ -19,7 +19,6 @@ import torch
 from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 from monai.metrics import CumulativeIterationMetric
-from monai.transforms import ResampleToMatch
 from monai.utils import ImageMetaKey, convert_to_tensor, ensure_tuple
 
 from monai_vafa.attacks import Attack
@@ -37,8 +36,6 @@ logger = logging.getLogger("monai_vafa.evaluation")
 
 # Names may have dots in them.
 _ENDING = re.compile(r"\.(nii(\.gz)?|(seg\.)?nrrd|nhdr|mh[ad]|mgz|img|hdr|np[yz]|png|jpe?g|bmp|tiff?)$", re.IGNORECASE)
-# NIfTI headers hold affines in float32.
-_SAME_PLACE = 1e-3
 # Voxels by which grids may differ and still be taken for the same.
 _APART = 0.1
 # Labels that are no further from a class than this are taken for it.
@@ -171,8 +168,7 @@ def attack_case(
     """
     case = as_case(target, target.preprocess(item))
     clean = predict(target, case.image)
-    ignore_label = getattr(target, "ignore_label", None)
-    void = void_of(case.label, ignore_label)
+    void = void_of(case.label, target.ignore_label)
     label = one_hot_labels(case.label, len(target.class_names), target.activation, void)
     for row in (row for row in (CLEAN, *attacks) if rows is None or row in rows):
         logger.info("%s: %s", name, row)
@@ -191,7 +187,7 @@ def attack_case(
                 case.image,
                 aim,
                 activation=target.activation,
-                ignore_label=ignore_label,
+                ignore_label=target.ignore_label,
                 keys=[(name,)],
             )
             adversarial, seconds = result.adversarial, time.perf_counter() - start
@@ -214,7 +210,7 @@ def attack_case(
         yield scores, Volumes(case.image[0], adversarial[0], case.label[0], prediction[0], case.affine)
 
 
-def as_case(target: Target, loaded: Mapping[str, Any], *, align: bool = False) -> Case:
+def as_case(target: Target, loaded: Mapping[str, Any]) -> Case:
     """The volumes of a case, checked."""
     image, label = loaded[target.image_key], loaded.get(target.label_key)
     check_image_values(image)
@@ -222,12 +218,10 @@ def as_case(target: Target, loaded: Mapping[str, Any], *, align: bool = False) -
     affine = to_affine_nd(3, image.affine.cpu().numpy())
     if label is None:
         return Case(batch, predict(target, batch), affine)
-    if align and not _same_grid(image, label):
-        label = ResampleToMatch(mode="nearest", padding_mode="zeros")(label, img_dst=image)
     try:
         _check_grid(image, label)
         plain = _whole_numbers(convert_to_tensor(label, track_meta=False))[None].to(target.device)
-        void = void_of(plain, getattr(target, "ignore_label", None))
+        void = void_of(plain, target.ignore_label)
         check_classes(plain.masked_fill(void, 0), len(target.class_names), target.activation)
     except ValueError as error:
         name = label.meta.get(ImageMetaKey.FILENAME_OR_OBJ) if isinstance(label, MetaTensor) else None
@@ -265,12 +259,6 @@ def repeated_name(names: Collection[str]) -> str | None:
             return name
         seen.add(plain)
     return None
-
-
-def _same_grid(image: MetaTensor, label: MetaTensor) -> bool:
-    return image.shape[1:] == label.shape[1:] and torch.allclose(
-        torch.as_tensor(image.affine), torch.as_tensor(label.affine), atol=_SAME_PLACE
-    )
 
 
 def _check_grid(image: MetaTensor, label: torch.Tensor) -> None:

@@ -52,8 +52,8 @@ def evaluate(
     Example::
 
         target = open_target("unetr_inference")
-        for result in evaluate(target, ["pgd", "vafa"], keep_volumes=False):
-            print(result.case, result.attack, result.scores["dsc"], result.visibility["ssim"])
+        results = evaluate(target, ["pgd", "vafa"], keep_volumes=False)
+        dsc = {(result.case, result.attack): result.scores["dsc"] for result in results}
     """
     items = target.cases() if cases is None else list(cases)
     built = AttackRows.of(attacks).build(target)

@@ -24,7 +24,7 @@ from monai.utils import ensure_tuple
 
 from monai_vafa.data.paths import check_path
 from monai_vafa.results.files import CsvTable
-from monai_vafa.results.folder import ResultFolder, mean_rows
+from monai_vafa.results.folder import ResultFolder
 from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, METRIC_KEYS
 from monai_vafa.target import Target
 
@@ -32,7 +32,7 @@ from .case import AttackScores, Volumes, attack_case, case_names
 from .evaluate import check_attacks, make_settings
 from .record import attack_facts, input_digests, root_cause, run_parameters, versions
 from .rows import AttackRows, AttackSpec
-from .scoring import one_hot_labels, void_of
+from .scoring import mean_rows, one_hot_labels, void_of
 
 logger = logging.getLogger("monai_vafa.evaluation")
 
@@ -192,7 +192,7 @@ class AttackEvaluator(Evaluator):
         scores, volumes = batchdata
         self._record(scores, volumes)
         names = {"case": scores.case, "attack": scores.attack}
-        void = void_of(volumes.label[None], getattr(self.target, "ignore_label", None))
+        void = void_of(volumes.label[None], self.target.ignore_label)
         label, prediction = (
             one_hot_labels(v[None], len(self.target.class_names), self.target.activation, void)[0]
             for v in (volumes.label, volumes.prediction)

@@ -16,8 +16,8 @@ from monai.utils import ensure_tuple
 import monai_vafa
 from monai_vafa.attacks import Attack
 from monai_vafa.attacks.base import constructor_parameters
+from monai_vafa.data.paths import file_sha256
 from monai_vafa.results.files import unicode_text
-from monai_vafa.results.folder import file_digest
 from monai_vafa.results.schema import AttackFacts, Row
 from monai_vafa.target import Target
 
@@ -46,7 +46,7 @@ def input_digests(target: Target, item: Mapping[str, Any]) -> dict[str, str]:
     for key in (target.image_key, target.label_key):
         paths = [Path(path) for path in ensure_tuple(item.get(key)) if path is not None]
         if all(path.exists() for path in paths):
-            digests[key] = "+".join(file_digest(path) for path in paths)
+            digests[key] = "+".join(file_sha256(path) for path in paths)
     return digests
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from monai.metrics import (
@@ -22,6 +23,7 @@ from monai.networks import one_hot
 
 from monai_vafa.metrics import FittingSSIMMetric, linf_distance, lpips_if_available, rmse_distance
 from monai_vafa.outputs import check_class_channels
+from monai_vafa.results.schema import CASE_KEYS, METRIC_KEYS
 
 # Metrics whose worst value is 0, and those whose worst value is the diagonal of the image.
 _OVERLAPS = (DiceMetric, MeanIoU, SurfaceDiceMetric)
@@ -153,3 +155,36 @@ def _values(metric: CumulativeIterationMetric, y_pred: torch.Tensor, y: torch.Te
     values = torch.as_tensor(metric(y_pred=y_pred, y=y)).flatten().float()
     metric.reset()
     return [float(value) if torch.isfinite(value) else float("nan") for value in values]
+
+
+def mean_rows(
+    cases: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], attacks: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """
+    Mean of each column over the cases, for each attack that has rows: those of summary.json's "means".
+
+    Under "undefined", the number of cases that have no value, for each column whose mean is over the others.
+    """
+    result: dict[str, Any] = {}
+    for attack in attacks:
+        rows = [row for row in cases if row["attack"] == attack]
+        per_class = [row for row in metrics if row["attack"] == attack]
+        if rows:
+            classes = dict.fromkeys(row["class"] for row in per_class)
+            means = _means(rows, CASE_KEYS)
+            empty = {c: sum(not row.get(c) for row in rows) for c, value in means.items() if value is not None}
+            undefined = {column: count for column, count in empty.items() if count}
+            result[attack] = {
+                **means,
+                **({"undefined": undefined} if undefined else {}),
+                "classes": {c: _means([r for r in per_class if r["class"] == c], METRIC_KEYS) for c in classes},
+            }
+    return result
+
+
+def _means(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, float | None]:
+    means: dict[str, float | None] = {}
+    for column in dict.fromkeys(key for row in rows for key in row if key not in keys):
+        values = [float(row[column]) for row in rows if row.get(column)]
+        means[column] = sum(values) / len(values) if values else None
+    return means

@@ -20,6 +20,7 @@ from monai.transforms import LoadImage
 from monai_vafa.results.files import CsvTable, write_json
 from monai_vafa.results.folder import ResultFolder, join_parameters, refuse_changes, rows_digest, whole_json
 from monai_vafa.results.schema import LABEL, TRANSFER, TRANSFER_KEYS
+from monai_vafa.target.preprocessing import on_grid_of
 
 from .case import as_case, predict
 from .evaluator import AttackEvaluator
@@ -109,10 +110,11 @@ def score_volume(
     item = evaluator.items[list(evaluator.cases).index(case)]
     with oriented_like(volume, evaluator.cases[case]) as path:
         loaded = target.preprocess({**item, target.image_key: path})
-    if target.label_key not in item:
-        loaded[target.label_key] = LoadImage(ensure_channel_first=True)(reference)
-    shown = as_case(target, loaded, align=True)
-    void = void_of(shown.label, getattr(target, "ignore_label", None))
+    # The volume may lie on the grid of the network that it was made on.
+    label = loaded[target.label_key] if target.label_key in item else LoadImage(ensure_channel_first=True)(reference)
+    loaded[target.label_key] = on_grid_of(loaded[target.image_key], label)
+    shown = as_case(target, loaded)
+    void = void_of(shown.label, target.ignore_label)
     said, label = (
         one_hot_labels(labels, len(target.class_names), target.activation, void)
         for labels in (predict(target, shown.image), shown.label)

@@ -20,6 +20,7 @@ from ignite.handlers import Checkpoint
 from monai.engines import Evaluator
 from monai.handlers import CheckpointLoader
 
+from monai_vafa.data.paths import file_sha256
 from monai_vafa.results.files import remove_partial_files, write_file, write_json
 
 from .batch import inner_network
@@ -196,7 +197,7 @@ class TrainingCheckpoint:
         progress = {"status": status, "epoch": state.epoch, "max_epochs": state.max_epochs}
         best = dict(self._record.best)
         if best:
-            best["model_sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
+            best["model_sha256"] = file_sha256(model)
         write_json(self.ckpt_dir / _SUMMARY, {**progress, "start": self._record.start, "best": best or None})
 
 

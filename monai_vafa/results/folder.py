@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import os
@@ -16,21 +15,18 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-import nibabel as nib
 import numpy as np
+
+from monai_vafa.data.paths import file_sha256
 
 from .files import CsvTable, read_json, remove_partial_files, write_file, write_json
 from .lock import folder_lock
 from .schema import CASE_KEYS, CASES, CLEAN, LABEL, MANIFEST, METRIC_KEYS, METRICS, SUMMARY, Summary, volume_name
+from .volumes import nifti_bytes
 
 logger = logging.getLogger("monai_vafa.results")
 
 _GROWING = ("attacks", "cases")
-# Fields of a NIfTI header that say where the grid lies, beside pixdim.
-_PLACE = (
-    *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
-    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
-)
 
 
 class ResultFolder:
@@ -115,7 +111,7 @@ class ResultFolder:
         """Hashes of the rows and volumes, named KIND/ATTACK, of a case under an attack, as they are."""
         record = {n: rows_digest(t.get((case, attack), [])) for n, t in zip((CASES, METRICS), tables, strict=True)}
         paths = {place: self.volume(kind, case, name) for place in volumes for kind, name in [place.split("/")]}
-        return {**record, **{place: file_digest(path) for place, path in paths.items() if path.is_file()}}
+        return {**record, **{place: file_sha256(path) for place, path in paths.items() if path.is_file()}}
 
     def finished(self, case: str) -> set[str]:
         """Names of the attacks whose results for a case are complete."""
@@ -139,16 +135,7 @@ class ResultFolder:
         like: str | os.PathLike | None = None,
     ) -> None:
         """Write a NIfTI file; several channels ``(C, *spatial)`` go to the fourth axis, in 2-D behind a depth of 1."""
-        if len(voxels) == 1:
-            stored = voxels[0]
-        else:
-            stored = np.moveaxis(voxels if voxels.ndim == 4 else voxels[..., None], 0, -1)
-        image = nib.Nifti1Image(np.ascontiguousarray(stored), affine)
-        if like is not None:
-            copy_place(image, like)
-            image = nib.Nifti1Image(image.dataobj, None, image.header)  # without an affine, the header stays as it is
-        # Without a time stamp or file name in it, so that the same volume gives the same bytes.
-        content = gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
+        content = nifti_bytes(voxels, affine, like)
         write_file(self.volume(kind, case, name), lambda partial: partial.write_bytes(content))
         self._written.append(f"{kind}/{name}")
 
@@ -180,31 +167,6 @@ class ResultFolder:
         write_json(self.folder / SUMMARY, summary)
 
 
-def copy_place(image: nib.Nifti1Image, like: str | os.PathLike) -> None:
-    """Give a new image the codes of qform and sform, the units and the description of a NIfTI file, if it is one."""
-    try:
-        old: Any = nib.load(like)
-    except Exception:  # another format or a folder
-        return
-    if not isinstance(old, nib.Nifti1Pair):
-        return
-    new, header, affine = image.header, old.header, image.affine
-    new["xyzt_units"], new["descrip"] = header["xyzt_units"], header["descrip"]
-    if image.shape[:3] == old.shape[:3] and np.allclose(affine, old.affine, atol=1e-3):
-        for name in _PLACE:
-            new[name] = header[name]
-        new["pixdim"][:4] = header["pixdim"][:4]
-        return
-    qform, sform = int(header["qform_code"]), int(header["sform_code"])
-    if qform:  # where it differs from the sform, it moves with it
-        image.set_qform(old.get_qform() @ np.linalg.inv(old.affine) @ affine, qform, update_affine=False)
-        if not sform and not np.allclose(image.get_qform(), affine, atol=1e-3):
-            image.set_qform(affine, 0, update_affine=False)  # a shear fits into an sform only
-            return
-    if qform or sform:  # without a code, a header can not say where another grid lies
-        image.set_sform(affine, sform, update_affine=False)
-
-
 def whole_json(path: Path) -> dict[str, Any]:
     """Content of a JSON file; empty if it is not there or damaged."""
     try:
@@ -227,19 +189,6 @@ def rows_digest(rows: Sequence[Mapping[str, str]]) -> str:
     return sha256(json.dumps(cells).encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """Hash of a file, or of all files of a folder with their names."""
-    digest = sha256()
-    for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if part != path:
-            digest.update(os.fsencode(part.relative_to(path)))
-        if part.is_file():
-            with open(part, "rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _check_file_names(parameters: Mapping[str, Any]) -> None:
     """Refuse names that lead to one file, also where letter case does not count."""
     seen: dict[str, tuple[str, str]] = {}
@@ -251,39 +200,6 @@ def _check_file_names(parameters: Mapping[str, Any]) -> None:
                 f"case {case!r} with {attack!r} and case {case2!r} with {attack2!r} would share the file "
                 f"{'_'.join(pair)}.nii.gz: rename an attack or the file of a case."
             )
-
-
-def mean_rows(
-    cases: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], attacks: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """
-    Mean of each column over the cases, for each attack that has rows: those of summary.json's "means".
-
-    Under "undefined", the number of cases that have no value, for each column whose mean is over the others.
-    """
-    result: dict[str, Any] = {}
-    for attack in attacks:
-        rows = [row for row in cases if row["attack"] == attack]
-        per_class = [row for row in metrics if row["attack"] == attack]
-        if rows:
-            classes = dict.fromkeys(row["class"] for row in per_class)
-            means = _means(rows, CASE_KEYS)
-            empty = {c: sum(not row.get(c) for row in rows) for c, value in means.items() if value is not None}
-            undefined = {column: count for column, count in empty.items() if count}
-            result[attack] = {
-                **means,
-                **({"undefined": undefined} if undefined else {}),
-                "classes": {c: _means([r for r in per_class if r["class"] == c], METRIC_KEYS) for c in classes},
-            }
-    return result
-
-
-def _means(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, float | None]:
-    means: dict[str, float | None] = {}
-    for column in dict.fromkeys(key for row in rows for key in row if key not in keys):
-        values = [float(row[column]) for row in rows if row.get(column)]
-        means[column] = sum(values) / len(values) if values else None
-    return means
 
 
 def as_stored(content: Any) -> Any:

@@ -14,22 +14,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from monai.bundle import ConfigWorkflow
 from monai.inferers import Inferer, SimpleInferer, SliceInferer
-from monai.transforms import Compose, LoadImaged, SaveImaged
+from monai.transforms import Compose
 from monai.utils import ensure_tuple
 
-from monai_vafa.data.paths import check_path
+from monai_vafa.data.paths import check_path, file_sha256
 from monai_vafa.networks import load_checkpoint
 from monai_vafa.networks.modes import eval_mode
 from monai_vafa.outputs import as_logits, check_activation
 
 from .cases import cases_of_config, cases_of_folder
 from .config import Parts, check_overrides, config_files, find_checkpoint, open_parts
-from .facts import find_activation, flat, output_classes
+from .facts import description_of, find_activation, keys_of, output_classes, without_savers
 from .preprocessing import Preprocessing
 from .probabilities import LogitNetwork, are_probabilities, to_logits
-from .source import announce, file_sha256, find_bundle, fingerprint, read_metadata
+from .source import announce, find_bundle, fingerprint, read_metadata
 from .target import Target
 from .windows import SliceNetwork, image_window, inferer_window
 
@@ -48,6 +47,7 @@ def open_target(
     overrides: Mapping[str, Any] | None = None,
     checkpoint: str | os.PathLike | Literal[False] | None = None,
     activation: str | None = None,
+    ignore_label: int | None = None,
     device: torch.device | str | None = None,
     version: str | None = None,
     source: str | None = None,
@@ -73,6 +73,7 @@ def open_target(
         checkpoint: weights file, read with ``weights_only=True``; ``None`` for the one that the config names, see
             :func:`monai_vafa.target.config.find_checkpoint`; ``False`` for the network as the config makes it.
         activation: "softmax" or "sigmoid" if :func:`monai_vafa.target.facts.find_activation` is wrong.
+        ignore_label: number of voxels without a label, such as 255 or -1; ``None`` for none.
         device: where to put the network; ``None`` for CUDA if available.
         version: version of a zoo bundle, see :func:`find_bundle`.
         source: where to download a zoo bundle from, see :func:`find_bundle`.
@@ -111,10 +112,10 @@ def open_target(
     found = read(files)
     if workflow is None and config_file is None and not found.preprocessing.takes_class_maps:
         found = _labels_converted(found, read) or found
-    return _build(found, metadata, place, dict(overrides or {}))
+    return _build(found, metadata, place, dict(overrides or {}), ignore_label)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class BundleTarget(Target):
     """
     A segmentation bundle, opened by :func:`open_target`.
@@ -159,13 +160,9 @@ class BundleTarget(Target):
     parts: Parts
     files: list[Path]
     overrides: dict[str, Any]
+    ignore_label: int | None = None
 
-    @property
-    def workflow(self) -> ConfigWorkflow:
-        """The configs, read but not run."""
-        return self.parts.workflow
-
-    @property
+    @cached_property
     def channels(self) -> int | None:
         """Number of channels of the image as the metadata tell it, ``None`` where they don't."""
         inputs = read_metadata(self.folder)["network_data_format"].get("inputs") or {}
@@ -184,6 +181,7 @@ class BundleTarget(Target):
             "overrides": _plain({id_: value for id_, value in self.overrides.items() if id_ != "dataset_dir"}),
             "checkpoint_sha256": None if self.checkpoint is None else file_sha256(self.checkpoint),
             "activation": self.activation,
+            "ignore_label": self.ignore_label,
             "inferer": {"class": type(self.inferer).__name__, **told},
         }
 
@@ -230,7 +228,7 @@ class BundleTarget(Target):
                 "exactly 0 or 1 an attack has no gradient to follow",
                 self.name,
             )
-            object.__setattr__(self, "network", LogitNetwork(network))
+            self.network = LogitNetwork(network)
         return to_logits(logits) if network is not self.network else logits
 
     def cases(
@@ -327,11 +325,11 @@ def _read(
     class_names = [str(name) for name in parts.optional("class_names") or class_names]
     transforms, loss = parts.require("preprocessing"), parts.optional("loss")
     postprocessing = parts.optional("postprocessing")
-    image_key, label_key = _keys(parts, transforms)
+    image_key, label_key = keys_of(parts, transforms)
     activation = activation or find_activation(
         postprocessing=postprocessing, loss=loss, metadata=metadata, class_names=class_names
     )
-    postprocessing = _without_savers(postprocessing)
+    postprocessing = without_savers(postprocessing)
     preprocessing = Preprocessing(
         Compose(transforms) if isinstance(transforms, Sequence) else transforms,
         image_key=image_key,
@@ -359,7 +357,11 @@ def _labels_converted(first: _Reading, read: Callable[[list[Path]], _Reading]) -
 
 
 def _build(
-    found: _Reading, metadata: Mapping[str, Any], device: torch.device, overrides: dict[str, Any]
+    found: _Reading,
+    metadata: Mapping[str, Any],
+    device: torch.device,
+    overrides: dict[str, Any],
+    ignore_label: int | None,
 ) -> BundleTarget:
     """Build network and inferer, load the weights, and put everything together."""
     parts, preprocessing = found.parts, found.preprocessing
@@ -379,7 +381,7 @@ def _build(
     _warn_of_own_engine(parts)
     return BundleTarget(
         name=parts.name,
-        description=_description(parts.name, metadata),
+        description=description_of(parts.name, metadata),
         folder=parts.folder,
         network=network.to(device).eval(),
         device=device,
@@ -401,31 +403,8 @@ def _build(
         parts=parts,
         files=found.files,
         overrides=overrides,
+        ignore_label=ignore_label,
     )
-
-
-def _keys(parts: Parts, preprocessing: Callable | Sequence[Callable]) -> tuple[str, str]:
-    """Keys of image and label: those that the config names, else those of MONAI's engines."""
-    named = [parts.build(id_, id_) if id_ in parts.parser else None for id_ in ("image_key", "label_key")]
-    label_key = named[1] if isinstance(named[1], str) else "label"
-    if isinstance(named[0], str):
-        return named[0], label_key
-    transforms = flat(preprocessing)
-    loaded = {str(key) for each in transforms if isinstance(each, LoadImaged) for key in each.keys} - {label_key}
-    renamed = len(loaded) == 1 and not any("image" in getattr(each, "keys", ()) for each in transforms)
-    return loaded.pop() if renamed else "image", label_key
-
-
-def _description(name: str, metadata: Mapping[str, Any]) -> str:
-    version = f" {metadata['version']}" if metadata.get("version") else ""
-    return f"{name}{version}: {metadata.get('description') or metadata.get('name') or metadata.get('task')}"
-
-
-def _without_savers(postprocessing: Any) -> Compose | None:
-    """Drop transforms that write files: the working directory is not that of the bundle."""
-    if postprocessing is None:
-        return None
-    return Compose([each for each in flat(postprocessing) if not isinstance(each, SaveImaged)])
 
 
 def _warn_of_own_engine(parts: Parts) -> None:

@@ -208,8 +208,8 @@ def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
     ``checkpoint`` and ``ckpt_path``; ``models/model.pt``. Relative paths start at the bundle.
     """
     if "checkpoint" not in parts.ids:
-        for id_, loader in _loaders(parts.parser.get()):
-            if _loads_final_weights(parts, id_, loader):
+        for id_, loader in components(parts.parser.get()):
+            if class_name(loader) == "CheckpointLoader" and _loads_final_weights(parts, id_, loader):
                 path = parts.build("checkpoint", f"{id_}#load_path")
                 return parts.folder / os.fspath(path), next(iter(loader["load_dict"]))
     named = parts.optional("checkpoint")
@@ -248,14 +248,13 @@ def _on_device(config: Any, device: str) -> Any:
     return device if re.fullmatch(_CUDA, config) else config
 
 
-def _loaders(config: Any, id_: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Id and content of each ``CheckpointLoader``."""
-    if isinstance(config, dict) and str(config.get("_target_")).rpartition(".")[2] == "CheckpointLoader":
+def components(config: Any, id_: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Id and content of everything in a config that has a ``_target_``."""
+    if isinstance(config, dict) and isinstance(config.get("_target_"), str):
         yield id_, config
-        return
     children = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
     for key, child in children:
-        yield from _loaders(child, f"{id_}#{key}" if id_ else str(key))
+        yield from components(child, f"{id_}#{key}" if id_ else str(key))
 
 
 def _loads_final_weights(parts: Parts, id_: str, loader: dict[str, Any]) -> bool:
@@ -265,3 +264,8 @@ def _loads_final_weights(parts: Parts, id_: str, loader: dict[str, Any]) -> bool
     if isinstance(disabled, str):
         disabled = parts.build("checkpoint", f"{id_}#_disabled_")
     return not (disabled.strip().lower() == "true" if isinstance(disabled, str) else disabled)
+
+
+def class_name(component: Mapping[str, Any]) -> str:
+    """Name of the class of a component, without its module."""
+    return component["_target_"].rpartition(".")[2]

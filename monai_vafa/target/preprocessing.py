@@ -146,7 +146,7 @@ class Preprocessing(Transform):
             label = self.label_loader(item[self.label_key])
         else:
             return result
-        label = _on_grid_of(result[self.image_key], label)
+        label = on_grid_of(result[self.image_key], label)
         return {**result, self.label_key: self._by_class(label, item.get(self.label_key))}
 
     def _by_class(self, label: torch.Tensor, path: Any) -> torch.Tensor:
@@ -174,7 +174,8 @@ def _tracked() -> Iterator[None]:
         set_track_meta(before)
 
 
-def _on_grid_of(image: MetaTensor, label: MetaTensor) -> torch.Tensor:
+def on_grid_of(image: MetaTensor, label: MetaTensor) -> torch.Tensor:
+    """A label as it is if it lies on the grid of an image, else resampled to it by nearest neighbour."""
     same_place = torch.allclose(torch.as_tensor(image.affine), torch.as_tensor(label.affine), atol=_SAME_PLACE)
     if image.shape[1:] == label.shape[1:] and same_place:
         return label

@@ -152,15 +152,6 @@ def fingerprint(folder: Path, more: Sequence[Path] = ()) -> str:
     return digest.hexdigest()
 
 
-def file_sha256(path: str | os.PathLike) -> str:
-    """Hash of a file, as ``sha256sum`` prints it."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _shipped() -> list[str]:
     return sorted(metadata.parent.parent.name for metadata in shipped_bundles().glob(f"*/{_METADATA}"))
 

@@ -41,6 +41,7 @@ class Target(Protocol):
         image_key: key of the image in cases.
         label_key: key of the label in cases.
         checkpoint: file of the weights, if there is one.
+        ignore_label: number of voxels without a label, held out of losses and scores; ``None`` for none.
         to_file_units: converts a preprocessed image ``(C, *spatial)`` back to the intensities of its file; ``None`` if
             the conversion is unknown or differs from image to image.
     """
@@ -59,6 +60,7 @@ class Target(Protocol):
     image_key: str
     label_key: str
     checkpoint: Path | None
+    ignore_label: int | None = None
     to_file_units: Callable[[torch.Tensor], torch.Tensor] | None
 
     @property

@@ -4,8 +4,37 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
+
+from monai_vafa.attacks import (
+    AutoPGD,
+    BasicIterative,
+    CoefficientAttack,
+    CosPGD,
+    FastGradientSign,
+    MomentumIterative,
+    PerceptualFrequencyAttack,
+    ProjectedGradientDescent,
+    SegPGD,
+    VolumetricFrequencyAttack,
+)
+
+# Every attack that follows a gradient, in a few steps; those of images and volumes come first.
+BY_GRADIENT = {
+    "fgsm": FastGradientSign,
+    "bim": partial(BasicIterative, steps=3),
+    "pgd": partial(ProjectedGradientDescent, steps=3),
+    "mi_fgsm": partial(MomentumIterative, steps=3),
+    "seg_pgd": partial(SegPGD, steps=3),
+    "cos_pgd": partial(CosPGD, steps=3),
+    "auto_pgd": partial(AutoPGD, steps=5),
+    "coefficient": partial(CoefficientAttack, steps=3),
+    "pfa": partial(PerceptualFrequencyAttack, steps=3),
+    "vafa": partial(VolumetricFrequencyAttack, steps=3, block_size=8),
+}
 
 
 def cross_entropy(logits, label):

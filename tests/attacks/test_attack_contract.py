@@ -14,38 +14,19 @@ from monai.data import MetaTensor
 from torch import nn
 
 from monai_vafa.attacks import (
-    AutoPGD,
-    BasicIterative,
-    CoefficientAttack,
-    CosPGD,
-    FastGradientSign,
-    MomentumIterative,
-    PerceptualFrequencyAttack,
-    ProjectedGradientDescent,
     RescaleOnly,
-    SegPGD,
     SquareAttack,
     VolumetricFrequencyAttack,
 )
+
+from .probes import BY_GRADIENT
 
 
 def make_attack(**kwargs):
     return VolumetricFrequencyAttack(**{"steps": 3, "block_size": 8, **kwargs})
 
 
-ATTACKS = {
-    "vafa": make_attack,
-    "fgsm": FastGradientSign,
-    "bim": partial(BasicIterative, steps=3),
-    "pgd": partial(ProjectedGradientDescent, steps=3),
-    "mi_fgsm": partial(MomentumIterative, steps=3),
-    "seg_pgd": partial(SegPGD, steps=3),
-    "cos_pgd": partial(CosPGD, steps=3),
-    "auto_pgd": partial(AutoPGD, steps=5),
-    "square": partial(SquareAttack, steps=5),
-    "coefficient": partial(CoefficientAttack, steps=3),
-    "pfa": partial(PerceptualFrequencyAttack, steps=3),
-}
+ATTACKS = {**BY_GRADIENT, "square": partial(SquareAttack, steps=5)}
 # Share of the voxels that must be the same, by whether one voxel on the fence changes the gradient of its surroundings.
 SAME = {False: 0.999, True: 0.99}
 

@@ -5,45 +5,23 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 
 import pytest
 import torch
 
 from monai_vafa.attacks import (
-    AutoPGD,
     BasicIterative,
-    CoefficientAttack,
-    CosPGD,
-    FastGradientSign,
-    MomentumIterative,
     PerceptualFrequencyAttack,
-    ProjectedGradientDescent,
-    SegPGD,
     SlidingWindowAttack,
     SquareAttack,
-    VolumetricFrequencyAttack,
 )
 
-from .probes import cross_entropy
-
-ATTACKS = {
-    "fgsm": FastGradientSign,
-    "bim": partial(BasicIterative, steps=3),
-    "pgd": partial(ProjectedGradientDescent, steps=3),
-    "mi_fgsm": partial(MomentumIterative, steps=3),
-    "seg_pgd": partial(SegPGD, steps=3),
-    "cos_pgd": partial(CosPGD, steps=3),
-    "auto_pgd": partial(AutoPGD, steps=5),
-    "coefficient": partial(CoefficientAttack, steps=3),
-    "pfa": partial(PerceptualFrequencyAttack, steps=3),
-    "vafa": partial(VolumetricFrequencyAttack, steps=3, block_size=8),
-}
+from .probes import BY_GRADIENT, cross_entropy
 
 
-@pytest.fixture(params=ATTACKS)
+@pytest.fixture(params=BY_GRADIENT)
 def make(request):
-    return ATTACKS[request.param]
+    return BY_GRADIENT[request.param]
 
 
 class _Gradient(torch.autograd.Function):

@@ -12,18 +12,9 @@ from monai.data import MetaTensor
 from torch import nn
 
 from monai_vafa.attacks import (
-    AutoPGD,
-    BasicIterative,
-    CoefficientAttack,
-    CosPGD,
-    FastGradientSign,
     GaussianNoise,
-    MomentumIterative,
-    PerceptualFrequencyAttack,
-    ProjectedGradientDescent,
     QuantizeOnly,
     RescaleOnly,
-    SegPGD,
     SliceFrequencyAttack,
     SlidingWindowAttack,
     SquareAttack,
@@ -31,20 +22,10 @@ from monai_vafa.attacks import (
 )
 from monai_vafa.attacks.draws import volume_keys
 
+from .probes import BY_GRADIENT
+
 VAFA_2D = partial(SliceFrequencyAttack, steps=3, block_size=8)
-ATTACKS = {
-    "vafa_2d": VAFA_2D,
-    "fgsm": FastGradientSign,
-    "bim": partial(BasicIterative, steps=3),
-    "pgd": partial(ProjectedGradientDescent, steps=3),
-    "mi_fgsm": partial(MomentumIterative, steps=3),
-    "seg_pgd": partial(SegPGD, steps=3),
-    "cos_pgd": partial(CosPGD, steps=3),
-    "auto_pgd": partial(AutoPGD, steps=6),
-    "square": partial(SquareAttack, steps=20, eps=16.0),
-    "coefficient": partial(CoefficientAttack, steps=3),
-    "pfa": partial(PerceptualFrequencyAttack, steps=3),
-}
+ATTACKS = {**BY_GRADIENT, "vafa": VAFA_2D, "square": partial(SquareAttack, steps=20, eps=16.0)}
 CONTROLS = {"quantize_only": partial(QuantizeOnly, block_size=8), "rescale_only": RescaleOnly, "gn": GaussianNoise}
 
 

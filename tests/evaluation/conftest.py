@@ -14,10 +14,10 @@ from monai.inferers import SlidingWindowInferer
 from monai.metrics import DiceMetric, HausdorffDistanceMetric, PSNRMetric, SurfaceDiceMetric
 from monai.transforms import Compose, LoadImaged, ScaleIntensityRange, ScaleIntensityRanged
 
+from monai_vafa.data.paths import file_sha256
 from monai_vafa.evaluation import AttackEvaluator, AttackRows, Benchmark
 from monai_vafa.outputs import as_logits
 from monai_vafa.target import Target
-from monai_vafa.target.source import file_sha256
 
 LOW, HIGH = -175.0, 250.0
 

@@ -10,9 +10,8 @@ import torch
 from monai.metrics import CumulativeIterationMetric, MeanIoU, SurfaceDistanceMetric
 
 from monai_vafa.evaluation import default_segmentation_metrics
-from monai_vafa.evaluation.scoring import class_means, segmentation_scores
+from monai_vafa.evaluation.scoring import class_means, mean_rows, segmentation_scores
 from monai_vafa.report.tables import undefined_notes
-from monai_vafa.results.folder import mean_rows
 
 SIDES = (12, 10, 8)
 NAMES = ["background", "a", "b"]

@@ -6,7 +6,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_vafa.results.folder import ResultFolder, differences, join_parameters, mean_rows
+from monai_vafa.evaluation.scoring import mean_rows
+from monai_vafa.results.folder import ResultFolder, differences, join_parameters
 from monai_vafa.results.schema import COLUMNS, volume_name
 
 PARAMETERS = {"attacks": {"pgd": {"eps": 4}}, "cases": {"a": "/data/a.nii.gz"}, "target": {"roi_size": [8, 8, 8]}}

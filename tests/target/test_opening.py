@@ -29,7 +29,7 @@ def test_inference_comes_first_then_evaluation_then_training(folder):
     def opened():
         target = open_target(folder)
         inverts = any(isinstance(each, Invertd) for each in target.postprocessing.transforms)
-        return target.workflow.workflow_type, inverts
+        return target.parts.workflow.workflow_type, inverts
 
     assert opened() == ("infer", True)
     (folder / "configs" / "inference.json").unlink()

@@ -212,4 +212,4 @@ def test_devices_that_a_config_names_outright_are_replaced(tmp_path):
     target = open_target(folder, device="cpu")
     assert target.inferer.device == torch.device("cpu")
     assert target.inferer.sw_device == "cpu"
-    assert target.workflow.parser.get_parsed_content("device") == torch.device("cpu")
+    assert target.parts.parser.get_parsed_content("device") == torch.device("cpu")
