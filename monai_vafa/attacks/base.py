@@ -9,6 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from inspect import isroutine, signature
 from typing import Any, ClassVar, Literal, cast
 
@@ -253,22 +254,25 @@ def constructor_parameters(obj: Any) -> dict[str, Any]:
         names = [name for name in signature(type(obj)).parameters if hasattr(obj, name)]
     except ValueError:  # builtins without a signature
         names = []
-    return {"class": type(obj).__name__, **{name: _plain(getattr(obj, name)) for name in names}}
+    return {"class": type(obj).__name__, **{name: plain_data(getattr(obj, name)) for name in names}}
 
 
-def _plain(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
+    """A value as JSON can hold it; of other objects what they were made with."""
+    if isinstance(value, Enum):
+        return plain_data(value.value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # JSON has no such numbers, and NaN would differ from itself
     if isinstance(value, (str, int, float, bool, type(None))):
         return value
     if isinstance(value, (np.generic, np.ndarray, torch.Tensor)):
-        return _plain(value.tolist())
+        return plain_data(value.tolist())
     if isinstance(value, (torch.device, torch.dtype, np.dtype, os.PathLike)):
         return str(value)
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain_data(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_data(item) for key, item in value.items()}
     if isinstance(value, type) or isroutine(value):
         return value.__qualname__
     return constructor_parameters(value)

@@ -128,14 +128,11 @@ class SlidingWindowAttack:
         missing = [max(r - s, 0) for r, s in zip(roi_size, volume.shape[2:], strict=True)]
         padding = [p for m in reversed(missing) for p in (m // 2, m - m // 2)]
         padded = F.pad(volume, padding, value=min(max(0.0, low), high))
-        padded_label = None if label is None else F.pad(label, padding)
-        if (
-            label is not None
-            and padded_label is not None
-            and label.shape[1] > 1
-            and (activation or attack.activation) == "softmax"
-        ):
-            padded_label[:, 0] += F.pad(torch.zeros_like(label[:, 0]), padding, value=1)  # one-hot background
+        padded_label = None
+        if label is not None:
+            padded_label = F.pad(label, padding)
+            if label.shape[1] > 1 and (activation or attack.activation) == "softmax":
+                padded_label[:, 0] += F.pad(torch.zeros_like(label[:, 0]), padding, value=1)  # one-hot background
         interval = [max(int(r * (1 - self.overlap)), 1) for r in roi_size]
         everything = (slice(None), slice(None))
         windows = [everything + window for window in dense_patch_slices(padded.shape[2:], roi_size, interval)]

@@ -8,7 +8,6 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from monai.inferers import Inferer, SimpleInferer, SliceInferer
 from monai.transforms import Compose
 from monai.utils import ensure_tuple
 
+from monai_vafa.attacks.base import plain_data
 from monai_vafa.data.paths import check_path, file_sha256
 from monai_vafa.networks import load_checkpoint
 from monai_vafa.networks.modes import eval_mode
@@ -427,12 +427,9 @@ def _warn_of_own_engine(parts: Parts) -> None:
 
 def _plain(value: Any) -> Any:
     """A value as JSON data; absolute paths become names."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
+    value = plain_data(value)
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
         return [_plain(each) for each in value]
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, (str, os.PathLike)):
-        return Path(value).name if os.path.isabs(value) else os.fspath(value)
-    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
+    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
