@@ -19,7 +19,7 @@ from monai_vafa.metrics import fetch_trunk
 from monai_vafa.networks import convert_checkpoint
 from monai_vafa.options import as_word, check_ids, check_values
 from monai_vafa.target import copy_bundle, shipped_bundles
-from monai_vafa.target.words import as_config, as_expression
+from monai_vafa.target.config import as_config, as_expression
 
 __all__ = ["attack", "benchmark", "bundle", "convert", "fetch_lpips_trunk", "harden"]
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 import copy
 import difflib
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fire.parser import DefaultParseValue
@@ -15,12 +17,13 @@ from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
 
 from monai_vafa.data.paths import check_path
-from monai_vafa.target.words import SYNTAX, texts_in
+from monai_vafa.target.config import SYNTAX, texts_in
 
 __all__ = [
     "TEXTS",
     "as_word",
     "check_ids",
+    "check_run",
     "check_values",
     "read_words",
 ]
@@ -33,8 +36,9 @@ TEXTS = (
     *("dataset_dir", "datalist_section", "device", "output_dir", "ckpt_dir", "description", "lpips_trunk", "attack"),
     *("run_id", "init_id", "final_id", "meta_file", "logging_file", "args_file"),
 )
-# MONAI's own: every bundle has them, and programs other than a run read them.
+# MONAI's own: every bundle has them, and programs other than a run, or its experiment tracking, read them.
 _STANDARD = ("bundle_root", "imports", "network_def", "inferer", "dataset", "_meta_")
+_OF_TRACKING = ("tracking_uri", "experiment_name", "run_name", "save_execute_config")
 
 
 def read_words(words: Sequence[str]) -> list[str]:
@@ -99,7 +103,8 @@ def check_ids(name: str, config: Mapping[str, Any], given: Iterable[str], *, val
     for id_ in given:
         path = ReferenceResolver.normalize_id(id_)
         first = path.partition("::")[0].removeprefix("+")
-        if first in (*_OF_RUN, *_STANDARD) or any(_contains(path, each) or _contains(each, path) for each in read):
+        of_monai = (*_OF_RUN, *_STANDARD, *(_OF_TRACKING if values.get("tracking") else ()))
+        if first in of_monai or any(_contains(path, each) or _contains(each, path) for each in read):
             continue
         close = difflib.get_close_matches(first, config, 1)
         if first in config:
@@ -109,6 +114,26 @@ def check_ids(name: str, config: Mapping[str, Any], given: Iterable[str], *, val
             )
         hint = f"; did you mean {close[0]!r}?" if close else f": it has {', '.join(config)}."
         raise ValueError(f"{name} has no id {first!r}{hint}")
+
+
+def check_run() -> None:
+    """
+    If this process is ``python -m monai.bundle run``, refuse options that its configs do not read.
+
+    Configs call it first. A run that Python code starts is not checked: its options are not known here.
+
+    Raises:
+        ValueError: if nothing reads an option, or if its value is of another kind than the config's.
+    """
+    if Path(sys.argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py") or sys.argv[1:2] != ["run"]:
+        return
+    words = [word[2:].partition("=") for word in read_words(sys.argv[1:]) if word.startswith("--")]
+    given = {flag: DefaultParseValue(value) if equals else True for flag, equals, value in words}
+    if "args_file" in given:
+        given = {**ConfigParser.load_config_file(given["args_file"]), **given}
+    files = given.pop("config_file")
+    config = ConfigParser.load_config_files(files)
+    check_ids(str(files), config, given, values=check_values(config, given))
 
 
 def as_word(value: Any) -> str:

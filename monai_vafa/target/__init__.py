@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from .bundle import BundleTarget, open_target
+from .bundle import BundleTarget
+from .opening import open_target
 from .source import copy_bundle, find_bundle, shipped_bundles
 from .target import Target
 

@@ -6,31 +6,27 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from monai.inferers import Inferer, SimpleInferer, SliceInferer
+from monai.inferers import Inferer, SliceInferer
 from monai.transforms import Compose
-from monai.utils import ensure_tuple
 
 from monai_vafa.attacks.base import plain_data
 from monai_vafa.data.paths import check_path, file_sha256
-from monai_vafa.networks import load_checkpoint
 from monai_vafa.networks.modes import eval_mode
-from monai_vafa.outputs import as_logits, check_activation
+from monai_vafa.outputs import as_logits
 
 from .cases import cases_of_config, cases_of_folder
-from .config import Parts, check_overrides, config_files, find_checkpoint, open_parts
-from .facts import description_of, find_activation, keys_of, output_classes, without_savers
+from .config import Configs, Parts
+from .inference import LogitNetwork, are_probabilities, image_format, image_window, inferer_window, to_logits
 from .preprocessing import Preprocessing
-from .probabilities import LogitNetwork, are_probabilities, to_logits
-from .source import announce, find_bundle, fingerprint, read_metadata
+from .source import fingerprint
 from .target import Target
-from .windows import SliceNetwork, image_window, inferer_window
 
 logger = logging.getLogger(__name__)
 
@@ -38,147 +34,70 @@ logger = logging.getLogger(__name__)
 _OF_INFERER = ("roi_size", "overlap", "mode", "sigma_scale", "padding_mode", "cval", "spatial_dim")
 
 
-def open_target(
-    bundle: str | os.PathLike = "unetr_inference",
-    *,
-    workflow: str | None = None,
-    config_file: str | Sequence[str] | None = None,
-    ids: Mapping[str, str] | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    checkpoint: str | os.PathLike | Literal[False] | None = None,
-    activation: str | None = None,
-    ignore_label: int | None = None,
-    device: torch.device | str | None = None,
-    version: str | None = None,
-    source: str | None = None,
-    bundle_dir: str | os.PathLike | None = None,
-) -> BundleTarget:
-    """
-    Open a segmentation bundle as the target of an attack.
-
-    The configs of a bundle are code, and building its parts runs them: open only what you trust. Only the parts of
-    :class:`BundleTarget` are built, no data set, engine or handler, and nothing is written.
-
-    Args:
-        bundle: a folder, the name of a bundle that ships with this package, or the name of one in MONAI's model zoo,
-            which is downloaded; see :func:`find_bundle`.
-        workflow: "inference", "evaluate" (``evaluate`` over ``train``) or "train"; ``None`` for the first of these
-            that exists. The latter two convert labels as the training does: if classes overlap and only they can tell
-            what a map of class numbers means, ``None`` takes them.
-        config_file: names of files in ``configs``, or paths, each laid over those before it; replaces ``workflow``.
-        ids: part -> id in the config, for parts that no other bundle has there: "network", "inferer", "preprocessing",
-            "postprocessing", "data", "dataset_dir", "class_names", "loss", "checkpoint". The names of the classes come
-            from ``metadata.json`` unless the config has some.
-        overrides: id -> value, as on the command line of ``monai.bundle run``: ``{"dataset_dir": "/data"}``.
-        checkpoint: weights file, read with ``weights_only=True``; ``None`` for the one that the config names, see
-            :func:`monai_vafa.target.config.find_checkpoint`; ``False`` for the network as the config makes it.
-        activation: "softmax" or "sigmoid" if :func:`monai_vafa.target.facts.find_activation` is wrong.
-        ignore_label: number of voxels without a label, such as 255 or -1; ``None`` for none.
-        device: where to put the network; ``None`` for CUDA if available.
-        version: version of a zoo bundle, see :func:`find_bundle`.
-        source: where to download a zoo bundle from, see :func:`find_bundle`.
-        bundle_dir: folder of downloaded bundles, see :func:`find_bundle`.
-
-    Raises:
-        FileNotFoundError: If bundle, config or weights do not exist.
-        ValueError: If the bundle does not segment, if a part is not found or can't be built, or if the weights belong
-            to another network.
-    """
-    named = {"workflow": workflow, "checkpoint": checkpoint or None, "activation": activation}
-    named |= {f"config_file[{i}]": each for i, each in enumerate(ensure_tuple(config_file or ()))}
-    for name, value in named.items():
-        if value is not None:
-            check_path(name, value)
-    folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
-    metadata = read_metadata(folder)
-    announce(folder)
-    classes_of_metadata = output_classes(metadata, folder.name)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    files = config_files(folder, workflow=workflow, config_file=config_file)
-    chosen = workflow is not None or config_file is not None
-    others = [] if chosen else [path for path in files[0].parent.glob("*.*") if path.stem in ("train", "evaluate")]
-    check_overrides([*others, *files], overrides or {}, name=folder.name)
-    read = partial(
-        _read,
-        folder,
-        metadata=metadata,
-        class_names=classes_of_metadata,
-        device=place,
-        overrides=dict(overrides or {}),
-        ids=ids,
-        checkpoint=checkpoint,
-        activation=None if activation is None else check_activation(activation),
-    )
-    found = read(files)
-    if workflow is None and config_file is None and not found.preprocessing.takes_class_maps:
-        found = _labels_converted(found, read) or found
-    return _build(found, metadata, place, dict(overrides or {}), ignore_label)
-
-
 @dataclass(eq=False)
 class BundleTarget(Target):
     """
-    A segmentation bundle, opened by :func:`open_target`.
-
-    Beside what :class:`Target` lists, it keeps the parts of the bundle.
+    A segmentation bundle, opened by :func:`open_target`, with all that :class:`Target` lists.
 
     Args:
-        name: name of the folder, which is that of the bundle in the zoo.
-        description: name, version and description of the bundle.
-        folder: absolute path of the bundle.
+        configs: how the configs were read: folder of the bundle, files, device, overrides and ids.
+        parts: builds further parts of the config.
         network: see :class:`Target`, as are all others that are not listed here.
+        inferer: how the network segments a whole image.
         preprocessing: files of a case -> image and label, see :meth:`preprocess`.
         postprocessing: the bundle's own, of a dictionary with the preprocessed image and the logits as ``"pred"``,
             without transforms that write files; ``None`` if there is none.
-        inferer: how the network segments a whole image.
         loss: loss of the training, if the config has one.
-        parts: builds further parts of the config.
-        files: config files that were read.
-        overrides: id -> value, with which they were read.
     """
 
-    name: str
-    description: str
-    folder: Path
+    configs: Configs
+    parts: Parts
     network: torch.nn.Module
-    device: torch.device
+    inferer: Inferer
     preprocessing: Preprocessing
     postprocessing: Compose | None
-    inferer: Inferer
-    roi_size: tuple[int, ...] | int | None
-    sw_batch_size: int
-    window: tuple[int, ...]
-    slice_axis: int | None
+    loss: Callable | None
     class_names: list[str]
     activation: str
-    loss: Callable | None
     intensity_range: tuple[float, float] | None
-    to_file_units: Callable[[torch.Tensor], torch.Tensor] | None
-    image_key: str
-    label_key: str
     checkpoint: Path | None
-    parts: Parts
-    files: list[Path]
-    overrides: dict[str, Any]
     ignore_label: int | None = None
+
+    def __post_init__(self) -> None:
+        self.name, self.device, metadata = self.parts.name, self.configs.device, self.configs.metadata
+        version = f" {metadata['version']}" if metadata.get("version") else ""
+        self.description = (
+            f"{self.name}{version}: {metadata.get('description') or metadata.get('name') or metadata.get('task')}"
+        )
+        self.slice_axis = self.inferer.spatial_dim if isinstance(self.inferer, SliceInferer) else None
+        self.roi_size = inferer_window(self.inferer)
+        self.sw_batch_size = getattr(self.inferer, "sw_batch_size", 1)
+        self.window = image_window(self.roi_size, metadata)
+        self.to_file_units = self.preprocessing.to_file_units
+        self.image_key, self.label_key = self.preprocessing.image_key, self.preprocessing.label_key
+
+    @property
+    def folder(self) -> Path:
+        """Absolute path of the bundle; its name is that of the bundle in the zoo."""
+        return self.configs.folder
 
     @cached_property
     def channels(self) -> int | None:
         """Number of channels of the image as the metadata tell it, ``None`` where they don't."""
-        inputs = read_metadata(self.folder)["network_data_format"].get("inputs") or {}
-        channels = (inputs.get("image") or {}).get("num_channels")
+        channels = image_format(self.configs.metadata).get("num_channels")
         return channels if isinstance(channels, int) else None
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
         """See :attr:`Target.parameters`. No folder is part of it, so that results and data can be moved."""
         told = {key: _plain(getattr(self.inferer, key)) for key in _OF_INFERER if hasattr(self.inferer, key)}
+        overrides = {id_: value for id_, value in self.configs.overrides.items() if id_ != "dataset_dir"}
         return {
             "bundle": self.name,
-            "bundle_sha256": fingerprint(self.folder, self.files),
-            "configs": [path.name for path in self.files],
-            "ids": self.parts.ids,
-            "overrides": _plain({id_: value for id_, value in self.overrides.items() if id_ != "dataset_dir"}),
+            "bundle_sha256": fingerprint(self.folder, self.configs.files),
+            "configs": [path.name for path in self.configs.files],
+            "ids": self.configs.ids,
+            "overrides": _plain(overrides),
             "checkpoint_sha256": None if self.checkpoint is None else file_sha256(self.checkpoint),
             "activation": self.activation,
             "ignore_label": self.ignore_label,
@@ -255,174 +174,19 @@ class BundleTarget(Target):
         for name, value in (("dataset_dir", dataset_dir), ("section", section)):
             if value is not None:
                 check_path(name, value)
-        cases = self._cases(dataset_dir, section)
-        for item in cases:
-            self.preprocessing.check(item)
-        return cases
-
-    def _cases(self, dataset_dir: str | os.PathLike | None, section: str | None) -> list[dict[str, Any]]:
-        keys = {"image_key": self.image_key, "label_key": self.label_key}
         if dataset_dir is None and section is not None:
             dataset_dir = self.parts.optional("dataset_dir")
             if dataset_dir is None:
                 raise ValueError(f"section={section!r} is a section of a dataset.json: give its folder, dataset_dir.")
         if dataset_dir is None:
-            return cases_of_config(self.parts, **keys, file_keys=self.preprocessing.file_keys)
-
-        def config_cases(folder: str) -> list[dict[str, Any]]:
-            overrides = {**self.overrides, "dataset_dir": folder}
-            device = torch.device("cpu")
-            parts = open_parts(self.folder, self.files, device=device, overrides=overrides, ids=self.parts.ids)
-            return cases_of_config(parts, **keys, file_keys=self.preprocessing.file_keys)
-
-        return cases_of_folder(
-            dataset_dir,
-            section=section,
-            channels=self.channels,
-            **keys,
-            name=self.name,
-            config_cases=config_cases,
-        )
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """Configs of a bundle and their small parts, which tell whether the configs are the right ones."""
-
-    files: list[Path]
-    parts: Parts
-    class_names: list[str]
-    checkpoint: Path | None
-    key: str | None
-    loss: Any
-    postprocessing: Compose | None
-    activation: str
-    preprocessing: Preprocessing
-
-
-def _read(
-    folder: Path,
-    files: list[Path],
-    *,
-    metadata: Mapping[str, Any],
-    class_names: list[str],
-    device: torch.device,
-    overrides: Mapping[str, Any],
-    ids: Mapping[str, str] | None,
-    checkpoint: str | os.PathLike | Literal[False] | None,
-    activation: str | None,
-) -> _Reading:
-    """Read configs, find the weights and build everything but network and inferer."""
-    parts = open_parts(folder, files, device=device, overrides=overrides, ids=ids)
-    weights, key = (None, None) if checkpoint is False else find_checkpoint(parts)
-    if checkpoint:
-        weights = Path(checkpoint)
-    if weights is not None and not weights.is_file():
-        raise FileNotFoundError(
-            f"bundle {parts.name} has no weights: {str(weights)!r} does not exist. Name the file with checkpoint, or "
-            "download it from where the bundle's large_files.yml says."
-        )
-    class_names = [str(name) for name in parts.optional("class_names") or class_names]
-    transforms, loss = parts.require("preprocessing"), parts.optional("loss")
-    postprocessing = parts.optional("postprocessing")
-    image_key, label_key = keys_of(parts, transforms)
-    activation = activation or find_activation(
-        postprocessing=postprocessing, loss=loss, metadata=metadata, class_names=class_names
-    )
-    postprocessing = without_savers(postprocessing)
-    preprocessing = Preprocessing(
-        Compose(transforms) if isinstance(transforms, Sequence) else transforms,
-        image_key=image_key,
-        label_key=label_key,
-        channels=class_names if activation == "sigmoid" and len(class_names) > 1 else (),
-        maps_tell=class_names[0].lower() == "background" or getattr(loss, "to_onehot_y", False),
-    )
-    return _Reading(files, parts, class_names, weights, key, loss, postprocessing, activation, preprocessing)
-
-
-def _labels_converted(first: _Reading, read: Callable[[list[Path]], _Reading]) -> _Reading | None:
-    """Configs of the bundle that convert labels to classes; the first ones serve cases without labels."""
-    folder = first.parts.folder
-    for workflow in ("evaluate", "train"):
-        try:
-            other = read(config_files(folder, workflow=workflow))
-        except (FileNotFoundError, ValueError) as error:
-            logger.debug("bundle %s can't be opened with workflow=%r: %s", folder.name, workflow, error)
-            continue
-        if other.preprocessing.takes_class_maps:
-            other.preprocessing.unlabelled = first.preprocessing
-            logger.info("bundle %s is opened with workflow=%r, which converts labels", folder.name, workflow)
-            return other
-    return None
-
-
-def _build(
-    found: _Reading,
-    metadata: Mapping[str, Any],
-    device: torch.device,
-    overrides: dict[str, Any],
-    ignore_label: int | None,
-) -> BundleTarget:
-    """Build network and inferer, load the weights, and put everything together."""
-    parts, preprocessing = found.parts, found.preprocessing
-    network = parts.require("network")
-    if not isinstance(network, torch.nn.Module):
-        raise ValueError(
-            f"bundle {parts.name}: id {parts.find('network')!r} is not a network but {type(network).__name__}; "
-            "name the right one with ids={'network': '...'}."
-        )
-    inferer = parts.optional("inferer") or SimpleInferer()
-    if found.checkpoint is not None:
-        load_checkpoint(network, found.checkpoint, key=found.key)
-    slice_axis = inferer.spatial_dim if isinstance(inferer, SliceInferer) else None
-    if slice_axis is not None:
-        network = SliceNetwork(network, slice_axis)
-    roi_size = inferer_window(inferer)
-    _warn_of_own_engine(parts)
-    return BundleTarget(
-        name=parts.name,
-        description=description_of(parts.name, metadata),
-        folder=parts.folder,
-        network=network.to(device).eval(),
-        device=device,
-        preprocessing=preprocessing,
-        postprocessing=found.postprocessing,
-        inferer=inferer,
-        roi_size=roi_size,
-        sw_batch_size=getattr(inferer, "sw_batch_size", 1),
-        window=image_window(roi_size, metadata),
-        slice_axis=slice_axis,
-        class_names=found.class_names,
-        activation=found.activation,
-        loss=found.loss,
-        intensity_range=preprocessing.intensity_range,
-        to_file_units=preprocessing.to_file_units,
-        image_key=preprocessing.image_key,
-        label_key=preprocessing.label_key,
-        checkpoint=found.checkpoint,
-        parts=parts,
-        files=found.files,
-        overrides=overrides,
-        ignore_label=ignore_label,
-    )
-
-
-def _warn_of_own_engine(parts: Parts) -> None:
-    """Warn if the bundle's own engine may ask the network in another way."""
-    for id_ in ("evaluator", "validate#evaluator"):
-        engine = parts.parser.get(id_)
-        if not isinstance(engine, Mapping):
-            continue
-        odd = [key for key in ("prepare_batch", "iteration_update") if engine.get(key) is not None]
-        kind = str(engine.get("_target_"))
-        if odd or kind.rpartition(".")[2] != "SupervisedEvaluator":
-            logger.warning(
-                "bundle %s predicts with %s%s, which is not used here: compare the predictions of the target on clean "
-                "images with those of the bundle.",
-                parts.name,
-                kind,
-                f" and its own {', '.join(odd)}" if odd else "",
+            cases = cases_of_config(self.parts, self.preprocessing)
+        else:
+            cases = cases_of_folder(
+                dataset_dir, self.configs, self.preprocessing, section=section, channels=self.channels
             )
+        for item in cases:
+            self.preprocessing.check(item)
+        return cases
 
 
 def _plain(value: Any) -> Any:

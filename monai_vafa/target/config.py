@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Read the configs of a bundle without running them, find the parts in them and the file of the weights."""
+"""Read the configs of a bundle without running them, and find its parts and the file of its weights."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.reference_resolver import ReferenceResolver
-from monai.utils import BundlePropertyConfig
+from monai.utils import BundlePropertyConfig, ensure_tuple
 
 from monai_vafa.data.paths import check_path
 
 from .scripts import BundleModules
-from .words import SYNTAX, as_config, texts_in
 
+# What MONAI reads as more than text at the start of a value.
+SYNTAX = ("$", "@", "%")
 # The configs of each workflow of the zoo; an evaluation is laid over the training.
 _WORKFLOWS = {"inference": ("inference",), "evaluate": ("train", "evaluate"), "train": ("train",)}
 _NOT_SHARED = ("metadata", "multi_gpu", "inference", "evaluate", "train")
@@ -69,14 +71,13 @@ def config_files(
     if config_file is not None:
         if workflow is not None:
             raise ValueError(f"workflow={workflow!r} and config_file={config_file!r} both choose configs; give one.")
-        names = [config_file] if isinstance(config_file, (str, os.PathLike)) else list(config_file)
-        return [_existing(folder, name) for name in names]
+        return [_existing(folder, name) for name in ensure_tuple(config_file)]
     if workflow is not None and workflow not in _WORKFLOWS:
         raise ValueError(f"workflow={workflow!r} must be one of {', '.join(_WORKFLOWS)}.")
     there = {path.stem: path for suffix in reversed(_SUFFIXES) for path in (folder / "configs").glob(f"*{suffix}")}
-    for name in _WORKFLOWS if workflow is None else [workflow]:
-        if all(stem in there for stem in _WORKFLOWS[name]):
-            return _with_shared([there[stem] for stem in _WORKFLOWS[name]], list(there.values()))
+    for stems in _WORKFLOWS.values() if workflow is None else [_WORKFLOWS[workflow]]:
+        if there.keys() >= set(stems):
+            return _with_shared([there[stem] for stem in stems], list(there.values()))
     wanted = " + ".join(_WORKFLOWS[workflow]) if workflow else "inference or train"
     raise ValueError(
         f"bundle {str(folder)!r} has no config {wanted}; its configs are {', '.join(sorted(there))}. Name the right "
@@ -91,7 +92,7 @@ def check_overrides(files: Sequence[Path], overrides: Mapping[str, Any], *, name
         ids = ConfigParser.load_config_file(str(path))
         content |= {id_.removeprefix("+").partition("#")[0]: value for id_, value in ids.items()}
     known = {*content, "device", *(id_.partition("#")[0] for ids in PARTS.values() for id_ in ids[1]), *_KEYS}
-    named = {id_.partition("::")[0] for t in texts_in(overrides) for id_ in ReferenceResolver.match_refs_pattern(t)}
+    named = _references(overrides)
     for id_, value in overrides.items():
         first = ReferenceResolver.normalize_id(id_).partition("::")[0].removeprefix("+")
         if first not in known | named:
@@ -102,6 +103,38 @@ def check_overrides(files: Sequence[Path], overrides: Mapping[str, Any], *, name
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if number and isinstance(text, str) and not text.startswith(SYNTAX):
             check_path(id_, value)
+
+
+@dataclass(frozen=True)
+class Configs:
+    """Configs of a bundle as they are to be read; ``device`` replaces every CUDA device that they name."""
+
+    folder: Path
+    metadata: dict[str, Any]
+    files: list[Path]
+    device: torch.device
+    overrides: dict[str, Any]
+    ids: dict[str, str]
+
+    def open(self) -> Parts:
+        """Read the configs, but build and run nothing."""
+        names = [str(path) for path in self.files]
+        content = ConfigParser.load_config_files(names)
+        modules = BundleModules(self.folder)
+        settings = {"bundle_root": str(self.folder), "device": f"$torch.device('{self.device}')", **self.overrides}
+        with modules:
+            workflow = ConfigWorkflow(
+                config_file=names,
+                meta_file=str(self.folder / "configs" / "metadata.json"),
+                logging_file=False,
+                # Initialising would load weights, and make the data sets for that.
+                init_id="_not_run_",
+                workflow_type="train" if content.keys() & {"train", "validate", "trainer"} else "infer",
+                **{id_: as_config(value) for id_, value in settings.items()},
+            )
+            workflow.parser.set(_on_device(workflow.parser.get(), str(self.device)))
+            workflow.initialize()
+        return Parts(workflow, modules, ids=self.ids)
 
 
 class Parts:
@@ -171,34 +204,6 @@ class Parts:
             ) from error
 
 
-def open_parts(
-    folder: Path,
-    files: Sequence[Path],
-    *,
-    device: torch.device,
-    overrides: Mapping[str, Any],
-    ids: Mapping[str, str] | None = None,
-) -> Parts:
-    """Read configs, but build and run nothing; ``device`` replaces every CUDA device that they name."""
-    names = [str(path) for path in files]
-    content = ConfigParser.load_config_files(names)
-    modules = BundleModules(folder)
-    settings = {"bundle_root": str(folder), "device": f"$torch.device('{device}')", **overrides}
-    with modules:
-        workflow = ConfigWorkflow(
-            config_file=names,
-            meta_file=str(folder / "configs" / "metadata.json"),
-            logging_file=False,
-            # Initialising would load weights, and make the data sets for that.
-            init_id="_not_run_",
-            workflow_type="train" if content.keys() & {"train", "validate", "trainer"} else "infer",
-            **{id_: as_config(value) for id_, value in settings.items()},
-        )
-        workflow.parser.set(_on_device(workflow.parser.get(), str(device)))
-        workflow.initialize()
-    return Parts(workflow, modules, ids=ids)
-
-
 def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
     """
     File of the weights as the config names it, and the key under which the file may keep them.
@@ -219,13 +224,17 @@ def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
 def _with_shared(files: list[Path], there: Sequence[Path]) -> list[Path]:
     """Configs with those that they are split off from, such as ``common.yaml``: they define ids that these lack."""
     content = ConfigParser.load_config_files([str(path) for path in files])
-    named = {id_.partition("::")[0] for text in texts_in(content) for id_ in ReferenceResolver.match_refs_pattern(text)}
-    lacking = named - content.keys() - {""}
+    lacking = _references(content) - content.keys() - {""}
     others = [path for path in there if path not in files and not path.stem.startswith(_NOT_SHARED)]
     sharing = [path for path in others if lacking & ConfigParser.load_config_file(str(path)).keys()]
     if len(sharing) > 1:
         sharing = [path for path in sharing if "common" in path.stem]
     return _with_shared([*sharing, *files], there) if len(sharing) == 1 else files
+
+
+def _references(content: Any) -> set[str]:
+    """Top-level ids that some content refers to."""
+    return {id_.partition("::")[0] for text in texts_in(content) for id_ in ReferenceResolver.match_refs_pattern(text)}
 
 
 def _existing(folder: Path, name: str | os.PathLike) -> Path:
@@ -269,3 +278,25 @@ def _loads_final_weights(parts: Parts, id_: str, loader: dict[str, Any]) -> bool
 def class_name(component: Mapping[str, Any]) -> str:
     """Name of the class of a component, without its module."""
     return component["_target_"].rpartition(".")[2]
+
+
+def as_config(value: Any) -> Any:
+    """A value as MONAI reads it unchanged: as an expression if it would take ``#`` in it for a separator of ids."""
+    texts = texts_in(value)
+    if "_target_" in texts or any(t.startswith(SYNTAX) for t in texts) or not any("#" in text for text in texts):
+        return value
+    return as_expression(value)
+
+
+def as_expression(value: Any) -> str:
+    """A value as an expression in which MONAI finds no ids."""
+    return "$" + repr(value).replace("#", "\\x23").replace("@", "\\x40")
+
+
+def texts_in(content: Any) -> list[str]:
+    """All text in some content, keys among it."""
+    if isinstance(content, Mapping):
+        return [text for key, value in content.items() for text in (str(key), *texts_in(value))]
+    if isinstance(content, (list, tuple)):
+        return [text for value in content for text in texts_in(value)]
+    return [content] if isinstance(content, str) else []

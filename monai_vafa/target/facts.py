@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a bundle tells of its network: the classes, whether they exclude each other, keys, what it is."""
+"""What a bundle tells of its network: the classes, whether they exclude each other, keys of image and label."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.transforms import Activationsd, AsDiscreted, Compose, LoadImaged, SaveImaged
+from monai.transforms import Activationsd, AsDiscreted, Compose, LoadImaged
 
 from .config import Parts
+from .inference import image_format
 
 # Formats in metadata.json, beside "segmentation", of outputs that have the shape of the input.
 _POSSIBLY_DENSE = (None, "labels", "logits", "probability", "probabilities")
@@ -27,20 +28,20 @@ def flat(transform: Callable | Sequence[Callable] | None) -> list[Callable]:
 
 def output_classes(metadata: Mapping[str, Any], name: str) -> list[str]:
     """Names of the output channels of a segmentation network."""
-    data_format = metadata.get("network_data_format") or {}
-    outputs, inputs = data_format.get("outputs") or {}, data_format.get("inputs") or {}
-    pred, image = outputs.get("pred"), inputs.get("image")
+    outputs = (metadata.get("network_data_format") or {}).get("outputs") or {}
+    refusal = (
+        f"bundle {name} can't be attacked as a segmentation: its metadata.json (task {metadata.get('task')!r}) "
+        "describes "
+    )
+    pred = outputs.get("pred")
     if pred is None:
+        raise ValueError(f"{refusal}no output 'pred', but {', '.join(outputs) or 'none'}.")
+    kind, shape, image = pred.get("format"), pred.get("spatial_shape"), image_format(metadata)
+    same_shape = image and shape == image.get("spatial_shape")
+    if kind != "segmentation" and not (same_shape and kind in _POSSIBLY_DENSE):
         raise ValueError(
-            f"bundle {name} can't be attacked as a segmentation: its metadata.json (task {metadata.get('task')!r}) "
-            f"describes no output 'pred', but {', '.join(outputs) or 'none'}."
-        )
-    same_shape = image is not None and pred.get("spatial_shape") == image.get("spatial_shape")
-    if pred.get("format") != "segmentation" and not (same_shape and pred.get("format") in _POSSIBLY_DENSE):
-        raise ValueError(
-            f"bundle {name} can't be attacked as a segmentation: its metadata.json (task {metadata.get('task')!r}) "
-            f"describes an output of type {pred.get('type')!r}, format {pred.get('format')!r} and shape "
-            f"{pred.get('spatial_shape')}. If that is wrong, change its format to 'segmentation'."
+            f"{refusal}an output of type {pred.get('type')!r}, format {kind!r} and shape {shape}. If that is wrong, "
+            "change its format to 'segmentation'."
         )
     names = {int(key): str(value) for key, value in (pred.get("channel_def") or pred.get("label_def") or {}).items()}
     channels = int(pred.get("num_channels") or len(names))
@@ -63,8 +64,7 @@ def find_activation(
     class_names: Sequence[str],
 ) -> str:
     """Tell from the post-processing, else the loss, else the metadata whether classes exclude each other (softmax)."""
-    found = _activation_of_postprocessing(flat(postprocessing)) or _activation_of_loss(loss)
-    if found:
+    if found := _activation_of_postprocessing(flat(postprocessing)) or _activation_of_loss(loss):
         return found
     pred = metadata["network_data_format"]["outputs"]["pred"]
     values = [value for value in pred.get("value_range") or [] if isinstance(value, (int, float))]
@@ -110,15 +110,3 @@ def keys_of(parts: Parts, preprocessing: Callable | Sequence[Callable]) -> tuple
     loaded = {str(key) for each in transforms if isinstance(each, LoadImaged) for key in each.keys} - {label_key}
     renamed = len(loaded) == 1 and not any("image" in getattr(each, "keys", ()) for each in transforms)
     return loaded.pop() if renamed else "image", label_key
-
-
-def description_of(name: str, metadata: Mapping[str, Any]) -> str:
-    version = f" {metadata['version']}" if metadata.get("version") else ""
-    return f"{name}{version}: {metadata.get('description') or metadata.get('name') or metadata.get('task')}"
-
-
-def without_savers(postprocessing: Any) -> Compose | None:
-    """Drop transforms that write files: the working directory is not that of the bundle."""
-    if postprocessing is None:
-        return None
-    return Compose([each for each in flat(postprocessing) if not isinstance(each, SaveImaged)])

@@ -13,7 +13,8 @@ import torch
 
 from monai_vafa.attacks import SlidingWindowAttack
 
-from .windows import fitting_sides
+# The structural similarity of blocks uses windows of three voxels, or leaves an axis out.
+_SMALLEST_SIDE = 3
 
 
 class Target(Protocol):
@@ -141,9 +142,11 @@ class Target(Protocol):
                 :class:`monai_vafa.attacks.SliceFrequencyAttack`.
 
         Returns:
-            a side for each axis of the image; 1 along :attr:`slice_axis`.
+            a side for each axis of the image; 1 along :attr:`slice_axis`, and where the window is too thin for
+            structural similarity.
         """
-        sides = fitting_sides(self.window, largest)
+        sides = [min(largest, side) if side > 0 else largest for side in self.window]
+        sides = [side if side >= _SMALLEST_SIDE else 1 for side in sides]
         if self.slice_axis is not None:
             sides[self.slice_axis] = 1
         return sides[:2] if in_plane else sides

@@ -15,7 +15,7 @@ from fire.parser import DefaultParseValue
 from monai_vafa import commands
 from monai_vafa.options import read_words
 from monai_vafa.target import find_bundle, open_target
-from monai_vafa.target.words import as_config
+from monai_vafa.target.config import as_config
 from tests.target import zoo
 
 from .runs import HARDEN, QUICK

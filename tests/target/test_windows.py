@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.inferers import SimpleInferer, SliceInferer, SlidingWindowInferer
 
-from monai_vafa.target import open_target
-from monai_vafa.target.windows import fitting_sides, image_window, inferer_window
+from monai_vafa.target import Target, open_target
+from monai_vafa.target.inference import image_window, inferer_window
 
 from . import zoo
 
@@ -79,8 +79,19 @@ def test_windows_of_inferers():
     assert inferer_window(SliceInferer(roi_size=[8, 4], spatial_dim=0)) == (1, 8, 4)
 
 
+class Windowed(Target):
+    """A target of which only the window is known."""
+
+    parameters = {}  # noqa: RUF012
+    slice_axis = None
+    cases = preprocess = logits = None
+
+    def __init__(self, window):
+        self.window = window
+
+
 @given(st.lists(st.integers(1, 200), min_size=2, max_size=3), st.integers(3, 64))
 def test_blocks_fit_and_are_as_large_as_they_may_be(window, largest):
-    for side, block in zip(window, fitting_sides(window, largest), strict=True):
+    for side, block in zip(window, Windowed(window).block_size(largest), strict=True):
         assert block == 1 or 3 <= block <= min(side, largest)
         assert block == min(side, largest) or side < 3

@@ -1,10 +1,10 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""How much of an image a network sees at once, and which blocks fit into that."""
+"""How a bundle asks its network: in which windows, slice by slice, for logits or probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,17 +13,17 @@ from monai.utils import ensure_tuple, ensure_tuple_rep
 
 from monai_vafa.outputs import as_logits
 
-# The structural similarity of blocks uses windows of three voxels, or leaves an axis out.
-_SMALLEST_SIDE = 3
+# Sums of probabilities in half precision.
+_TOLERANCE = 1e-2
 
 
 def inferer_window(inferer: Inferer) -> tuple[int, ...] | int | None:
     """Window of an inferer: a side for each axis or for all, -1 for that of the image; ``None`` for no window."""
-    roi_size = getattr(inferer, "roi_size", None)
     if isinstance(inferer, SliceInferer):
         sides = list(inferer.orig_roi_size)
         sides.insert(inferer.spatial_dim, 1)
         return tuple(sides)
+    roi_size = getattr(inferer, "roi_size", None)
     if roi_size is None or isinstance(roi_size, int):
         return roi_size
     return tuple(side if side and side > 0 else -1 for side in ensure_tuple(roi_size))
@@ -31,11 +31,10 @@ def inferer_window(inferer: Inferer) -> tuple[int, ...] | int | None:
 
 def image_window(roi_size: tuple[int, ...] | int | None, metadata: Mapping[str, Any]) -> tuple[int, ...]:
     """Side for each axis that a network sees at once: that of the inferer, else of the metadata, else -1."""
-    inputs = metadata["network_data_format"].get("inputs") or {}
-    shape = (inputs.get("image") or {}).get("spatial_shape") or [None] * 3
-    known = [side if isinstance(side, int) and side > 0 else -1 for side in shape]
+    shape = image_format(metadata).get("spatial_shape") or [None] * 3
+    known = tuple(side if isinstance(side, int) and side > 0 else -1 for side in shape)
     if roi_size is None:
-        return tuple(known)
+        return known
     if isinstance(roi_size, int):
         return ensure_tuple_rep(roi_size, len(known))
     if len(roi_size) != len(known):
@@ -43,10 +42,36 @@ def image_window(roi_size: tuple[int, ...] | int | None, metadata: Mapping[str, 
     return tuple(own if own > 0 else other for own, other in zip(roi_size, known, strict=True))
 
 
-def fitting_sides(window: Sequence[int], largest: int) -> list[int]:
-    """Sides of the largest block that fits a window; 1 where the window is too thin for structural similarity."""
-    sides = [min(largest, side) if side > 0 else largest for side in window]
-    return [side if side >= _SMALLEST_SIDE else 1 for side in sides]
+def image_format(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``metadata.json`` says of the input image."""
+    return ((metadata.get("network_data_format") or {}).get("inputs") or {}).get("image") or {}
+
+
+def are_probabilities(output: torch.Tensor) -> bool:
+    """Whether ``(B, classes, *spatial)`` are probabilities: logits of a whole image are negative somewhere."""
+    low, high = output.aminmax()
+    return bool(low >= 0 and high <= 1 and high > low)
+
+
+def to_logits(probabilities: torch.Tensor) -> torch.Tensor:
+    """Logits whose softmax, or sigmoid if they don't sum up to 1 over the classes, are these probabilities."""
+    exact = probabilities.float()
+    bounds = torch.finfo(torch.float32)
+    if exact.shape[1] > 1 and (exact.sum(1) - 1).abs().max() <= _TOLERANCE:
+        return exact.clamp_min(bounds.tiny).log()
+    return exact.clamp(bounds.tiny, 1 - bounds.eps / 2).logit()
+
+
+class LogitNetwork(torch.nn.Module):
+    """Gives the logits of a network that ends in a softmax or sigmoid: attacks need what comes before it."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits ``(B, classes, *spatial)``."""
+        return to_logits(as_logits(self.network(image)))
 
 
 class SliceNetwork(torch.nn.Module):

@@ -1,0 +1,221 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Open a bundle: choose its configs, find their parts, build network and inferer."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from monai.inferers import SimpleInferer, SliceInferer
+from monai.transforms import Compose, SaveImaged
+from monai.utils import ensure_tuple
+
+from monai_vafa.data.paths import check_path
+from monai_vafa.networks import load_checkpoint
+from monai_vafa.outputs import check_activation
+
+from .bundle import BundleTarget
+from .config import Configs, Parts, check_overrides, config_files, find_checkpoint
+from .facts import find_activation, flat, keys_of, output_classes
+from .inference import SliceNetwork
+from .preprocessing import Preprocessing
+from .source import announce, find_bundle, read_metadata
+
+logger = logging.getLogger(__name__)
+
+
+def open_target(
+    bundle: str | os.PathLike = "unetr_inference",
+    *,
+    workflow: str | None = None,
+    config_file: str | Sequence[str] | None = None,
+    ids: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    checkpoint: str | os.PathLike | Literal[False] | None = None,
+    activation: str | None = None,
+    ignore_label: int | None = None,
+    device: torch.device | str | None = None,
+    version: str | None = None,
+    source: str | None = None,
+    bundle_dir: str | os.PathLike | None = None,
+) -> BundleTarget:
+    """
+    Open a segmentation bundle as the target of an attack.
+
+    The configs of a bundle are code, and building its parts runs them: open only what you trust. Only the parts of
+    :class:`BundleTarget` are built, no data set, engine or handler, and nothing is written.
+
+    Args:
+        bundle: a folder, the name of a bundle that ships with this package, or the name of one in MONAI's model zoo,
+            which is downloaded; see :func:`find_bundle`.
+        workflow: "inference", "evaluate" (``evaluate`` over ``train``) or "train"; ``None`` for the first of these
+            that exists. The latter two convert labels as the training does: if classes overlap and only they can tell
+            what a map of class numbers means, ``None`` takes them.
+        config_file: names of files in ``configs``, or paths, each laid over those before it; replaces ``workflow``.
+        ids: part -> id in the config, for parts that no other bundle has there: "network", "inferer", "preprocessing",
+            "postprocessing", "data", "dataset_dir", "class_names", "loss", "checkpoint". The names of the classes come
+            from ``metadata.json`` unless the config has some.
+        overrides: id -> value, as on the command line of ``monai.bundle run``: ``{"dataset_dir": "/data"}``.
+        checkpoint: weights file, read with ``weights_only=True``; ``None`` for the one that the config names, see
+            :func:`monai_vafa.target.config.find_checkpoint`; ``False`` for the network as the config makes it.
+        activation: "softmax" or "sigmoid" if :func:`monai_vafa.target.facts.find_activation` is wrong.
+        ignore_label: number of voxels without a label, such as 255 or -1; ``None`` for none.
+        device: where to put the network; ``None`` for CUDA if available.
+        version: version of a zoo bundle, see :func:`find_bundle`.
+        source: where to download a zoo bundle from, see :func:`find_bundle`.
+        bundle_dir: folder of downloaded bundles, see :func:`find_bundle`.
+
+    Raises:
+        FileNotFoundError: If bundle, config or weights do not exist.
+        ValueError: If the bundle does not segment, if a part is not found or can't be built, or if the weights belong
+            to another network.
+    """
+    named = {"workflow": workflow, "checkpoint": checkpoint or None, "activation": activation}
+    named |= {f"config_file[{i}]": each for i, each in enumerate(ensure_tuple(config_file or ()))}
+    for name, value in named.items():
+        if value is not None:
+            check_path(name, value)
+    if activation is not None:
+        check_activation(activation)
+    folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
+    metadata = read_metadata(folder)
+    announce(folder)
+    # Before anything else is read of it: what does not segment is refused as such.
+    output_classes(metadata, folder.name)
+    files = config_files(folder, workflow=workflow, config_file=config_file)
+    chosen = workflow is not None or config_file is not None
+    others = [] if chosen else [path for path in files[0].parent.glob("*.*") if path.stem in ("train", "evaluate")]
+    check_overrides([*others, *files], overrides or {}, name=folder.name)
+    configs = Configs(
+        folder,
+        metadata,
+        files,
+        device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        overrides=dict(overrides or {}),
+        ids=dict(ids or {}),
+    )
+    found = _read(configs, checkpoint, activation)
+    if not chosen and not found.preprocessing.takes_class_maps:
+        found = _that_converts_labels(found, checkpoint, activation) or found
+    return _build(found, ignore_label)
+
+
+@dataclass(frozen=True)
+class _Bundle:
+    """Everything of a bundle but network and inferer; tells whether its configs are the right ones."""
+
+    configs: Configs
+    parts: Parts
+    preprocessing: Preprocessing
+    postprocessing: Compose | None
+    loss: Any
+    class_names: list[str]
+    activation: str
+    checkpoint: Path | None
+    key: str | None
+
+
+def _read(configs: Configs, checkpoint: str | os.PathLike | Literal[False] | None, activation: str | None) -> _Bundle:
+    """Read configs, find the weights and build everything but network and inferer."""
+    parts = configs.open()
+    weights, key = (None, None) if checkpoint is False else find_checkpoint(parts)
+    if checkpoint:
+        weights = Path(checkpoint)
+    if weights is not None and not weights.is_file():
+        raise FileNotFoundError(
+            f"bundle {parts.name} has no weights: {str(weights)!r} does not exist. Name the file with checkpoint, or "
+            "download it from where the bundle's large_files.yml says."
+        )
+    names = parts.optional("class_names") or output_classes(configs.metadata, parts.name)
+    class_names = [str(name) for name in names]
+    transforms, loss = parts.require("preprocessing"), parts.optional("loss")
+    postprocessing = parts.optional("postprocessing")
+    image_key, label_key = keys_of(parts, transforms)
+    activation = activation or find_activation(
+        postprocessing=postprocessing, loss=loss, metadata=configs.metadata, class_names=class_names
+    )
+    preprocessing = Preprocessing(
+        Compose(transforms) if isinstance(transforms, Sequence) else transforms,
+        image_key=image_key,
+        label_key=label_key,
+        channels=class_names if activation == "sigmoid" and len(class_names) > 1 else (),
+        maps_tell=class_names[0].lower() == "background" or getattr(loss, "to_onehot_y", False),
+    )
+    if postprocessing is not None:
+        # The working directory is not that of the bundle, so nothing is to be written.
+        postprocessing = Compose([each for each in flat(postprocessing) if not isinstance(each, SaveImaged)])
+    return _Bundle(configs, parts, preprocessing, postprocessing, loss, class_names, activation, weights, key)
+
+
+def _that_converts_labels(
+    first: _Bundle, checkpoint: str | os.PathLike | Literal[False] | None, activation: str | None
+) -> _Bundle | None:
+    """The bundle by configs that convert labels to classes; those of ``first`` serve cases without labels."""
+    folder = first.configs.folder
+    for workflow in ("evaluate", "train"):
+        try:
+            configs = replace(first.configs, files=config_files(folder, workflow=workflow))
+            other = _read(configs, checkpoint, activation)
+        except (FileNotFoundError, ValueError) as error:
+            logger.debug("bundle %s can't be opened with workflow=%r: %s", folder.name, workflow, error)
+            continue
+        if other.preprocessing.takes_class_maps:
+            other.preprocessing.unlabelled = first.preprocessing
+            logger.info("bundle %s is opened with workflow=%r, which converts labels", folder.name, workflow)
+            return other
+    return None
+
+
+def _build(found: _Bundle, ignore_label: int | None) -> BundleTarget:
+    """Build network and inferer, load the weights, and put everything together."""
+    parts = found.parts
+    network = parts.require("network")
+    if not isinstance(network, torch.nn.Module):
+        raise ValueError(
+            f"bundle {parts.name}: id {parts.find('network')!r} is not a network but {type(network).__name__}; "
+            "name the right one with ids={'network': '...'}."
+        )
+    inferer = parts.optional("inferer") or SimpleInferer()
+    if found.checkpoint is not None:
+        load_checkpoint(network, found.checkpoint, key=found.key)
+    if isinstance(inferer, SliceInferer):
+        network = SliceNetwork(network, inferer.spatial_dim)
+    _warn_of_own_engine(parts)
+    return BundleTarget(
+        configs=found.configs,
+        parts=parts,
+        network=network.to(found.configs.device).eval(),
+        inferer=inferer,
+        preprocessing=found.preprocessing,
+        postprocessing=found.postprocessing,
+        loss=found.loss,
+        class_names=found.class_names,
+        activation=found.activation,
+        intensity_range=found.preprocessing.intensity_range,
+        checkpoint=found.checkpoint,
+        ignore_label=ignore_label,
+    )
+
+
+def _warn_of_own_engine(parts: Parts) -> None:
+    """Warn if the bundle's own engine may ask the network in another way."""
+    for id_ in ("evaluator", "validate#evaluator"):
+        engine = parts.parser.get(id_)
+        if not isinstance(engine, Mapping):
+            continue
+        odd = [key for key in ("prepare_batch", "iteration_update") if engine.get(key) is not None]
+        kind = str(engine.get("_target_"))
+        if odd or kind.rpartition(".")[2] != "SupervisedEvaluator":
+            logger.warning(
+                "bundle %s predicts with %s%s, which is not used here: compare the predictions of the target on clean "
+                "images with those of the bundle.",
+                parts.name,
+                kind,
+                f" and its own {', '.join(odd)}" if odd else "",
+            )
