@@ -25,7 +25,7 @@ from monai.inferers import SliceInferer
 from monai_vafa.attacks import Attack
 from monai_vafa.data.paths import check_path
 from monai_vafa.evaluation.rows import AttackRows
-from monai_vafa.handlers.batch import inner_network
+from monai_vafa.handlers.attack import inner_network
 from monai_vafa.target import BundleTarget, find_bundle, open_target
 from monai_vafa.target.config import Parts, class_name, components, config_files
 from monai_vafa.target.preprocessing import value_range

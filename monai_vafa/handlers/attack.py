@@ -4,14 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import copy
+from collections.abc import Hashable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
+import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.inferers import SlidingWindowInferer
+from monai.utils import convert_to_dst_type, convert_to_tensor
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
-from monai_vafa.attacks import Attack
+from monai_vafa.attacks import Attack, SlidingWindowAttack
 
-from .batch import check_attack, replace_image
+SupervisedEngine: TypeAlias = SupervisedTrainer | SupervisedEvaluator
 
 
 class AttackHandler:
@@ -44,13 +50,101 @@ class AttackHandler:
 
     def attach(self, engine: Engine) -> None:
         """Attack the batches of a trainer or evaluator from now on."""
-        if not isinstance(engine, SupervisedTrainer | SupervisedEvaluator):
+        if not isinstance(engine, SupervisedEngine):
             raise TypeError(
                 f"engine must be a SupervisedTrainer or SupervisedEvaluator of MONAI, got {type(engine).__name__}."
             )
         if not engine.has_event_handler(self, Events.ITERATION_STARTED):
             engine.add_event_handler(Events.ITERATION_STARTED, self)
 
-    def __call__(self, engine: SupervisedTrainer | SupervisedEvaluator) -> None:
+    def __call__(self, engine: SupervisedEngine) -> None:
         """Attack the batch of an engine at ``ITERATION_STARTED``."""
         replace_image(engine, self.attack, self.image_key)
+
+
+def check_attack(attack: Attack) -> Attack:
+    """Refuse what is not an attack, and targeted attacks: a batch has the label of its image, and no target."""
+    if not isinstance(attack, Attack):
+        raise TypeError(f"attack must be one of monai_vafa.attacks, got {type(attack).__name__}.")
+    if attack.targeted:
+        raise ValueError(
+            "attack is targeted, but the only label of a batch is that of its image: give an attack with "
+            "targeted=False."
+        )
+    return attack
+
+
+def attack_of_iteration(attack: Attack, engine: SupervisedEngine) -> Attack:
+    """The attack with the seed of this iteration: it changes in a training, so that no network learns one noise."""
+    if not isinstance(engine, SupervisedTrainer):
+        return attack
+    attack = copy.copy(attack)
+    attack.seed += engine.state.iteration
+    return attack
+
+
+def inner_network(network: torch.nn.Module) -> torch.nn.Module:
+    """The network without wrappers: ``torch.compile`` around a parallel one, or only one of the two."""
+    network = getattr(network, "_orig_mod", network)
+    return network.module if isinstance(network, DataParallel | DistributedDataParallel) else network
+
+
+def same_image(image: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two images have the same values, also on different devices, with different dtypes or metadata."""
+    plain: torch.Tensor = convert_to_tensor(image, track_meta=False)
+    return torch.equal(plain.to(other.device, other.dtype), convert_to_tensor(other, track_meta=False))
+
+
+class _WithInputs(torch.nn.Module):
+    """A network as a function of the image alone, with its other inputs fixed."""
+
+    def __init__(self, network: torch.nn.Module, args: tuple, kwargs: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.network = network
+        self.args = args
+        self.kwargs = kwargs
+
+    def forward(self, image: torch.Tensor) -> Any:
+        return self.network(image, *self.args, **self.kwargs)
+
+
+class PreparedBatch(NamedTuple):
+    """What the engine's ``prepare_batch`` makes of its batch."""
+
+    image: torch.Tensor
+    label: torch.Tensor | None
+    network: torch.nn.Module  # without wrappers, as a function of the image alone
+
+
+def prepared_batch(engine: SupervisedEngine) -> PreparedBatch:
+    """The batch of an engine at ``ITERATION_STARTED``, as its iteration will prepare it a moment later."""
+    prepared = engine.prepare_batch(engine.state.batch, engine.state.device, engine.non_blocking, **engine.to_kwargs)
+    image, label, args, kwargs = prepared if len(prepared) == 4 else (*prepared, (), {})
+    network = inner_network(engine.network)
+    return PreparedBatch(image, label, _WithInputs(network, args, kwargs) if args or kwargs else network)
+
+
+def replace_image(engine: SupervisedEngine, attack: Attack, image_key: Hashable) -> bool:
+    """Give an engine at ``ITERATION_STARTED`` a new batch with the adversarial image; returns whether it differs."""
+    # A new batch, since data loaders may give out the old one again.
+    batch: Any = dict(engine.state.batch) if isinstance(engine.state.batch, Mapping) else list(engine.state.batch)
+    prepared = prepared_batch(engine)
+    try:
+        image = batch[image_key]
+    except (KeyError, TypeError, IndexError):
+        image = None
+    if image is None or not same_image(image, prepared.image):
+        found = sorted(map(str, batch)) if isinstance(batch, dict) else f"a list of {len(batch)}"
+        raise ValueError(
+            f"image_key={image_key!r} must be where prepare_batch finds the engine's image, unchanged; the batch has "
+            f"{found}."
+        )
+    attack = attack_of_iteration(attack, engine)
+    if isinstance(engine.inferer, SlidingWindowInferer):
+        windows = SlidingWindowAttack(engine.inferer.roi_size, engine.inferer.sw_batch_size)
+        adversarial = windows(attack, prepared.network, prepared.image, prepared.label)
+    else:
+        adversarial = attack(prepared.network, prepared.image, prepared.label)
+    batch[image_key] = convert_to_dst_type(adversarial, image, dtype=adversarial.dtype)[0]
+    engine.state.batch = batch
+    return not same_image(adversarial, prepared.image)

@@ -23,7 +23,7 @@ from monai.handlers import CheckpointLoader
 from monai_vafa.data.paths import file_sha256
 from monai_vafa.results.files import remove_partial_files, write_file, write_json
 
-from .batch import inner_network
+from .attack import inner_network
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +70,9 @@ class TrainingCheckpoint:
         self.every = every
         self.resume = resume
         self.start = dict(start or {})
-        self._record = _Record({})
-        self._best: Checkpoint | None = None
-        self._last: Checkpoint | None = None
+        self.best: dict[str, Any] = {}  # epoch, metric and score of the best validation
         self._trainer: Any = None
+        self._state: dict[str, Any] = {}  # name -> what last.pt holds the state of
         self._began = False
         self._validated = -1  # iteration of the last validation
 
@@ -88,6 +87,23 @@ class TrainingCheckpoint:
         engine.add_event_handler(Events.COMPLETED, self._complete)
         engine.add_event_handler(Events.INTERRUPT, self._interrupted)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What the training started from, and its best validation."""
+        return {"start": self.start, "best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over those of the training to resume; refuse another start."""
+        kept = state["start"]
+        # The first weights of a training from scratch may be random, and are not needed any more.
+        names = sorted({*kept, *self.start} - {"weights_sha256"})
+        if changed := [name for name in names if kept.get(name) != self.start.get(name)]:
+            told = ", ".join(f"{name} ({kept.get(name)}, now {self.start.get(name)})" for name in changed)
+            raise ValueError(
+                f"{_LAST} belongs to a training with another {told}: resume with what it was started with, or start "
+                f"anew (resume=False), for example from its {_MODEL}."
+            )
+        self.start, self.best = kept, state["best"]
+
     def _start(self, engine: Any) -> None:
         """Check that there is something to choose weights by, and load what is to be resumed; write nothing."""
         if self._trainer is not None:  # a trainer that runs again goes on
@@ -96,24 +112,17 @@ class TrainingCheckpoint:
             raise ValueError("evaluator has no key metric or no data: no weights could be chosen. Give it both.")
         self._trainer, network = engine, inner_network(engine.network)
         rates = [float(group.get("initial_lr", group["lr"])) for group in engine.optimizer.param_groups]
-        self._record = _Record({**self.start, "learning_rate": rates, "weights_sha256": _weights_sha256(network)})
-        self._best = Checkpoint(
-            {"model": network}, self._write, filename_pattern=_MODEL, score_function=lambda engine: self._score()
-        )
-        state = {"record": self._record, "model": network, "optimizer": engine.optimizer, "trainer": engine}
-        state["best"] = self._best
-        if self.lr_scheduler is not None:
-            state["lr_scheduler"] = self.lr_scheduler
-        if getattr(engine, "scaler", None) is not None:
-            state["scaler"] = engine.scaler
-        self._last = Checkpoint(state, self._write, filename_pattern=_LAST)
+        self.start |= {"learning_rate": rates, "weights_sha256": _weights_sha256(network)}
+        self._state = {"record": self, "model": network, "optimizer": engine.optimizer, "trainer": engine}
+        optional = {"lr_scheduler": self.lr_scheduler, "scaler": getattr(engine, "scaler", None)}
+        self._state |= {name: part for name, part in optional.items() if part is not None}
         if self.resume:
-            self._load(engine, state)
+            self._load(engine)
 
-    def _load(self, engine: Any, state: dict[str, Any]) -> None:
+    def _load(self, engine: Any) -> None:
         length = engine.state.epoch_length
-        CheckpointLoader(str(self.ckpt_dir / _LAST), state, map_location=engine.state.device)(engine)
-        if self._record.best and not (self.ckpt_dir / _MODEL).is_file():
+        CheckpointLoader(str(self.ckpt_dir / _LAST), self._state, map_location=engine.state.device)(engine)
+        if self.best and not (self.ckpt_dir / _MODEL).is_file():
             raise FileNotFoundError(
                 f"{self.ckpt_dir / _MODEL} does not exist, the best weights of the training to resume: put it back, or "
                 "start anew with resume=False."
@@ -125,43 +134,35 @@ class TrainingCheckpoint:
             *(engine.state.epoch, engine.state.max_epochs, engine.state.epoch_length),
         )
 
+    @idist.one_rank_only()
     def _begin(self, engine: Engine) -> None:
         """At the start of the first epoch, when all other handlers have accepted the training."""
         if self._began:
             return
         self._began = True
-        if idist.get_rank() > 0:
-            return
         remove_partial_files(self.ckpt_dir)
-        found = [] if self.resume else [self.ckpt_dir / name for name in (_MODEL, _LAST, _SUMMARY)]
-        found = [path for path in found if path.is_file()]
-        for path in found:
-            os.replace(path, path.with_name(f"earlier_{path.name}"))
-        if found:
+        found = [path for name in (_MODEL, _LAST, _SUMMARY) if (path := self.ckpt_dir / name).is_file()]
+        if found and not self.resume:
             logger.info("%s has files of an earlier training, from now on earlier_*", self.ckpt_dir)
+            for path in found:
+                os.replace(path, path.with_name(f"earlier_{path.name}"))
         self._write_summary("running")
 
-    def _score(self) -> float:
-        return float(self.evaluator.state.metrics[self.evaluator.state.key_metric_name])
-
     def _save_best(self, evaluator: Engine) -> None:
-        if self._best is None:
+        if self._trainer is None:
             return
-        self._validated, score = self._trainer.state.iteration, self._score()
+        state, metric = self._trainer.state, self.evaluator.state.key_metric_name
+        self._validated, score = state.iteration, float(self.evaluator.state.metrics[metric])
         if not math.isfinite(score):
-            logger.warning("%s is %s: these weights are not kept", self.evaluator.state.key_metric_name, score)
+            logger.warning("%s is %s: these weights are not kept", metric, score)
             return
-        before = self._record.best
-        if not before or score > before["score"]:
-            # Before the file, which is written with it.
-            epoch, metric = self._trainer.state.epoch, self.evaluator.state.key_metric_name
-            self._record.best = {"epoch": epoch, "metric": metric, "score": score}
-        self._best(evaluator)
+        if not self.best or score > self.best["score"]:
+            self.best = {"epoch": state.epoch, "metric": metric, "score": score}
+            self._write(self._state["model"].state_dict(), _MODEL)
         self._write_summary("running")
 
     def _save_last(self, engine: Engine) -> None:
-        if self._last is not None:
-            self._last(engine)
+        Checkpoint(self._state, self._write, filename_pattern=_LAST)(engine)
 
     def _complete(self, engine: Any) -> None:
         if self._validated != engine.state.iteration:
@@ -169,16 +170,15 @@ class TrainingCheckpoint:
             self.evaluator.run(engine.state.epoch)
             engine.network.train(training)
         self._save_last(engine)
-        best = self._record.best
-        self._write_summary("complete" if best else "failed")
-        if not best:
+        self._write_summary("complete" if self.best else "failed")
+        if not self.best:
             raise RuntimeError(
                 f"no weights were kept: {self.evaluator.state.key_metric_name} was not finite in any validation. "
                 f"{self.ckpt_dir / _LAST} has the last weights."
             )
         logger.info(
             "best weights: %s (epoch %d, %s %.4f); to resume: %s",
-            *(self.ckpt_dir / _MODEL, best["epoch"], best["metric"], best["score"], self.ckpt_dir / _LAST),
+            *(self.ckpt_dir / _MODEL, *self.best.values(), self.ckpt_dir / _LAST),
         )
 
     def _interrupted(self, engine: Engine) -> None:
@@ -186,42 +186,17 @@ class TrainingCheckpoint:
         if self._began:
             self._write_summary("interrupted" if isinstance(sys.exc_info()[1], KeyboardInterrupt) else "failed")
 
+    @idist.one_rank_only()
     def _write(self, content: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
-        if idist.get_rank() == 0:
-            write_file(self.ckpt_dir / filename, lambda partial: torch.save(content, partial))
+        """Write a checkpoint; Ignite's :class:`Checkpoint` gives ``metadata`` too."""
+        write_file(self.ckpt_dir / filename, lambda partial: torch.save(content, partial))
 
+    @idist.one_rank_only()
     def _write_summary(self, status: str) -> None:
-        if idist.get_rank() > 0:
-            return
-        state, model = self._trainer.state, self.ckpt_dir / _MODEL
+        state = self._trainer.state
+        best = {**self.best, "model_sha256": file_sha256(self.ckpt_dir / _MODEL)} if self.best else None
         progress = {"status": status, "epoch": state.epoch, "max_epochs": state.max_epochs}
-        best = dict(self._record.best)
-        if best:
-            best["model_sha256"] = file_sha256(model)
-        write_json(self.ckpt_dir / _SUMMARY, {**progress, "start": self._record.start, "best": best or None})
-
-
-class _Record:
-    """What a training started from, and its best validation, as part of a checkpoint."""
-
-    def __init__(self, start: dict[str, Any]) -> None:
-        self.start = start
-        self.best: dict[str, Any] = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"start": self.start, "best": self.best}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        kept = state["start"]
-        # The first weights of a training from scratch may be random, and are not needed any more.
-        names = sorted({*kept, *self.start} - {"weights_sha256"})
-        if changed := [name for name in names if kept.get(name) != self.start.get(name)]:
-            told = ", ".join(f"{name} ({kept.get(name)}, now {self.start.get(name)})" for name in changed)
-            raise ValueError(
-                f"{_LAST} belongs to a training with another {told}: resume with what it was started with, or start "
-                f"anew (resume=False), for example from its {_MODEL}."
-            )
-        self.start, self.best = kept, state["best"]
+        write_json(self.ckpt_dir / _SUMMARY, {**progress, "start": self.start, "best": best})
 
 
 def _weights_sha256(network: torch.nn.Module) -> str:

@@ -17,7 +17,7 @@ from monai_vafa.attacks import Attack, VolumetricFrequencyAttack
 from monai_vafa.losses import FrequencyConsistencyLoss
 from monai_vafa.outputs import as_logits
 
-from .batch import PreparedBatch, attack_of_iteration, check_attack, inner_network, replace_image, same_image
+from .attack import PreparedBatch, attack_of_iteration, check_attack, prepared_batch, replace_image, same_image
 
 logger = logging.getLogger(__name__)
 
@@ -172,10 +172,10 @@ class VAFTHandler:
                 "DistributedDataParallel(static_graph=True) reduces no gradients of a loss without its own forward "
                 "pass: use static_graph=False, no adversarial_loss, or a clean_weight above 0."
             )
-        batch = PreparedBatch.of(engine)
-        attack = attack_of_iteration(self.attack, engine)
-        self._attacked = batch, attack(batch.network(engine), batch.image, batch.label)
-        self._changed.append(not same_image(self._attacked[1], batch.image))
+        batch = prepared_batch(engine)
+        adversarial = attack_of_iteration(self.attack, engine)(batch.network, batch.image, batch.label)
+        self._attacked = batch, adversarial
+        self._changed.append(not same_image(adversarial, batch.image))
 
     def _add_losses(self, engine: SupervisedTrainer) -> None:
         """Add the terms of ``X'`` to the loss in ``engine.state.output``, where MONAI looks for it afterwards."""
@@ -196,8 +196,7 @@ class VAFTHandler:
                 )
             # The type of the trainer's own image, which is not a MetaTensor if the network is compiled.
             adversarial = convert_to_dst_type(adversarial, image)[0]
-            network = inner_network(engine.network)
-            prediction = engine.inferer(adversarial, network, *batch.args, **batch.kwargs)
+            prediction = engine.inferer(adversarial, batch.network)
             if self.weights["adversarial"] > 0:
                 loss = engine.loss_function if self.adversarial_loss is None else self.adversarial_loss
                 losses["adversarial"] = loss(prediction, label).mean()
