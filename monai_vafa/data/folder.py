@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
@@ -13,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from monai.data import load_decathlon_datalist
+from monai.utils import ensure_tuple
 
 logger = logging.getLogger(__name__)
 
 _SECTIONS = ("validation", "training", "test")
 _VOLUMES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".img", ".hdr", ".npy", ".npz")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-# A header whose data file of the same name is what a reader is given.
-_HEADERS = {".hdr": ".img"}
-_CHANNEL = re.compile(r"(.+)_(\d{4})")
-_LABELS = re.compile(r"labels?(tr|ts|val)?|masks?|seg(mentation)?s?|annotations?|ground_?truth|gt", re.IGNORECASE)
-_IMAGES = {"imagesTr": "labelsTr", "images": "labels", "imagesTs": "labelsTs", ".": "labels"}
 _NOT_DATA = (".json", ".txt", ".md", ".csv", ".tsv", ".xlsx", ".pdf", ".yaml", ".yml", ".html", ".py", ".log", ".zip")
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+_LABEL_WORD = r"(labels?(tr|ts|val)?|masks?|seg(mentation)?s?|annotations?|ground_?truth|gt)"
+_LABELS = re.compile(_LABEL_WORD, re.IGNORECASE)
+_LABEL_OF = re.compile(rf"(.+?)[._-]{_LABEL_WORD}", re.IGNORECASE)
+_IMAGES = {"imagesTr": "labelsTr", "images": "labels", "imagesTs": "labelsTs", ".": "labels"}
 
 
 def folder_cases(
@@ -39,7 +41,9 @@ def folder_cases(
     ending of a label can differ from that of its image.
 
     Volumes that end in ``_0000``, ``_0001`` and so on are the channels of one image, as in nnU-Net, if the label has
-    the name without this number. Without labels they are, if there are as many as ``channels``.
+    the name without this number. Without labels they are, if there are as many as ``channels``. A label may also lie
+    beside its image, as ``NAME_seg`` or ``NAME_label`` and the like. Of nnU-Net's ``dataset.json``, ``file_ending`` and
+    ``channel_names`` count.
 
     Args:
         folder: folder of the data.
@@ -63,26 +67,26 @@ def folder_cases(
 def find_cases(
     folder: str | os.PathLike, *, section: str | None = None, channels: int | None = None
 ) -> list[dict[str, Any]]:
-    """Cases of a folder, see :func:`folder_cases`, without warnings."""
+    """Cases of a folder, see :func:`folder_cases`, without warnings of what is not read."""
     root = Path(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"data folder {str(root)!r} does not exist.")
-    datalist = root / "dataset.json"
-    content = json.loads(datalist.read_text(encoding="utf-8")) if datalist.is_file() else {}
-    if isinstance(content.get("dataset"), dict):
-        return _nnunet_list(root, content["dataset"])
+    content = _dataset_json(root)
     if any(isinstance(content.get(name), list) for name in (*_SECTIONS, section)):
-        return _decathlon(datalist, content, section)
-    # nnU-Net says what is in imagesTr, and names no files.
-    nnunet = "numTraining" in content or "channel_names" in content
-    if section is not None and not nnunet:
+        return _decathlon(root, content, section, channels)
+    if section is not None and not _is_nnunet(content):
         raise ValueError(f"section={section!r} names a part of a dataset.json, but {str(root)!r} has none.")
     if section not in (None, "training", "test"):
         raise ValueError(f"section={section!r} must be 'training' or 'test' in {str(root)!r}, a data set of nnU-Net.")
+    if isinstance(content.get("dataset"), dict) and section != "test":
+        listed = content["dataset"].values()
+        return [_case([root / path for path in case["images"]], case.get("label"), root) for case in listed]
     channels = len(content.get("channel_names") or ()) or channels
+    ending = content.get("file_ending")
     for name in ("imagesTs",) if section == "test" else _IMAGES:
-        if images := _files(root / name):
-            return _paired(images, _labels(root, _IMAGES[name], images), channels)
+        if images := _files(root / name, ending):
+            labels = _labels_beside(images) or _labels(root, _IMAGES[name], images, ending)
+            return _paired(images, labels, channels)
     inside = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
     if len(inside) == 1 and not _LABELS.fullmatch(inside[0].name):
         # As archives are unpacked: data/data/images.
@@ -100,14 +104,19 @@ def warn_of_gaps(folder: str | os.PathLike, cases: Sequence[Mapping[str, Any]], 
     without = sum(label_key not in case for case in cases)
     if without:
         logger.warning("no labels found for %d of %d images in %s", without, len(cases), os.fspath(folder))
-    if not (Path(folder) / "dataset.json").is_file() and (unread := _unread(Path(folder), cases)):
+    if unread := _unread(Path(folder), cases):
         more = f" and {len(unread) - 5} more" if len(unread) > 5 else ""
         logger.warning("not read in %s: %s%s", os.fspath(folder), ", ".join(unread[:5]), more)
 
 
 def _unread(root: Path, cases: Sequence[Mapping[str, Any]]) -> list[str]:
     """Files beside those of the cases, and folders of files elsewhere with their number."""
-    read = {Path(path).resolve() for case in cases for value in case.values() for path in _paths(value)}
+    content = _dataset_json(root)
+    if content and not _is_nnunet(content):
+        # A list has other sections.
+        return []
+    values = [value for case in cases for value in case.values()]
+    read = {Path(path).resolve() for value in values for path in ensure_tuple(value) if _is_path(path)}
     # Headers and data of one image.
     read |= {path.with_suffix(suffix) for path in read for suffix in (".hdr", ".img", ".raw", ".zraw")}
     folders = {path.parent for path in read}
@@ -117,52 +126,69 @@ def _unread(root: Path, cases: Sequence[Mapping[str, Any]]) -> list[str]:
         hidden = any(part.startswith((".", "__")) for part in inside.parts)
         if hidden or not path.is_file() or path.suffix.lower() in _NOT_DATA or {real, *real.parents} & read:
             continue
-        name = inside.as_posix() if real.parent in folders or len(inside.parts) == 1 else f"{inside.parent.as_posix()}/"
-        count[name] = count.get(name, 0) + 1
+        beside = real.parent in folders or len(inside.parts) == 1
+        if beside or not content:
+            name = inside.as_posix() if beside else f"{inside.parent.as_posix()}/"
+            count[name] = count.get(name, 0) + 1
     return [f"{name} ({number} files)" if name.endswith("/") else name for name, number in count.items()]
 
 
-def _paths(value: Any) -> list[str]:
-    values = value if isinstance(value, (list, tuple)) else [value]
-    return [os.fspath(each) for each in values if isinstance(each, (str, os.PathLike))]
+def _is_path(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike))
 
 
-def _decathlon(datalist_file: Path, content: Mapping[str, Any], section: str | None) -> list[dict[str, Any]]:
+def _dataset_json(root: Path) -> dict[str, Any]:
+    """Content of a folder's ``dataset.json``, empty if there is none."""
+    path = root / "dataset.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} is not JSON: {error}. Correct it, or move it elsewhere.") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _is_nnunet(content: Mapping[str, Any]) -> bool:
+    """Whether a ``dataset.json`` is nnU-Net's, which says what is in ``imagesTr`` and most often names no files."""
+    return not content.keys().isdisjoint(("dataset", "numTraining", "channel_names"))
+
+
+def _decathlon(
+    root: Path, content: Mapping[str, Any], section: str | None, channels: int | None
+) -> list[dict[str, Any]]:
     wanted = [section] if section else [name for name in _SECTIONS if content.get(name)]
     if not wanted or not content.get(wanted[0]):
         filled = [key for key, value in content.items() if isinstance(value, list) and value]
-        raise ValueError(f"{str(datalist_file)!r} has no cases in {section or ', '.join(_SECTIONS)}; it has {filled}.")
-    items = load_decathlon_datalist(str(datalist_file), True, wanted[0])
+        raise ValueError(
+            f"{str(root / 'dataset.json')!r} has no cases in {section or ', '.join(_SECTIONS)}; it has {filled}."
+        )
+    items = load_decathlon_datalist(str(root / "dataset.json"), True, wanted[0])
     for item in items:
-        # The first nnU-Net lists images without the numbers of their channels.
-        image = Path(item["image"]) if isinstance(item.get("image"), (str, os.PathLike)) else None
-        if image is not None and not image.exists() and (ending := _ending(image)):
-            stem = image.name[: len(image.name) - len(ending)]
-            if files := [str(path) for path in sorted(image.parent.glob(f"{stem}_[0-9][0-9][0-9][0-9]{ending}"))]:
-                item["image"] = files[0] if len(files) == 1 else files
+        image = Path(item["image"]) if _is_path(item.get("image")) else None
+        if image is not None and not image.exists():
+            # The first nnU-Net lists images without the numbers of their channels.
+            pattern = f"{glob.escape(_stem(image))}_[0-9][0-9][0-9][0-9]{_ending(image)}"
+            if files := {_stem(path): path for path in sorted(image.parent.glob(pattern))}:
+                _check_channels(_stem(image), files, channels)
+                item |= _case(list(files.values()))
     return items
 
 
-def _nnunet_list(root: Path, dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Cases that nnU-Net's ``dataset.json`` lists by name."""
-    made = []
-    for case in dataset.values():
-        images = [str(root / path) for path in _paths(case["images"])]
-        made.append({"image": images[0] if len(images) == 1 else images, "label": str(root / case["label"])})
-    return made
+def _case(images: Sequence[Path], label: str | Path | None = None, root: Path = Path()) -> dict[str, Any]:
+    paths = [str(path) for path in images]
+    return {"image": paths[0] if len(paths) == 1 else paths, **({"label": str(root / label)} if label else {})}
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def _files(folder: Path, ending: str | None = None) -> dict[str, Path]:
     """Images of a folder, files or folders of DICOM files, by their names without ending."""
     found: dict[str, Path] = {}
     for entry in sorted(folder.iterdir()) if folder.is_dir() else []:
         path = _inside(entry) if entry.is_dir() else entry if _ending(entry) else None
-        if entry.name.startswith(".") or path is None:
+        if path is None or entry.name.startswith(".") or (ending and not path.name.endswith(ending)):
             continue
-        if _ending(path) in _HEADERS and path.with_suffix(_HEADERS[_ending(path)]).is_file():
+        if _ending(path) == ".hdr" and path.with_suffix(".img").is_file():
+            # A header whose data are what a reader is given.
             continue
-        name = entry.name[: len(entry.name) - len(_ending(entry))]
-        if name in found:
+        if (name := _stem(entry)) in found:
             raise ValueError(
                 f"{str(found[name])!r} and {str(path)!r} have the same name, so it is not clear which one is meant: "
                 "move one of them elsewhere."
@@ -177,13 +203,13 @@ def _inside(folder: Path) -> Path | None:
     if _LABELS.fullmatch(folder.name):
         return None
     files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    name = folder.name[: len(folder.name) - len(_ending(folder))]
-    if len(files) == 1 and _ending(files[0]) and files[0].name[: len(files[0].name) - len(_ending(files[0]))] == name:
+    if len(files) == 1 and _ending(files[0]) and _stem(files[0]) == _stem(folder):
         return files[0]
-    return folder if files and all(path.is_file() for path in files) and _is_dicom(files[0]) else None
+    return folder if files and all(path.is_file() for path in files) and is_dicom(files[0]) else None
 
 
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its preamble or its ending."""
     with open(path, "rb") as file:
         return file.read(132)[128:] == b"DICM" or path.suffix.lower() == ".dcm"
 
@@ -194,56 +220,68 @@ def _ending(path: Path) -> str:
     return next((ending for ending in (*_VOLUMES, *_PICTURES) if name.endswith(ending)), "")
 
 
-def _labels(root: Path, usual: str, of: Mapping[str, Path]) -> dict[str, Path]:
+def _stem(path: Path) -> str:
+    return path.name[: len(path.name) - len(_ending(path))]
+
+
+def _labels_beside(images: dict[str, Path]) -> dict[str, Path]:
+    """Take the labels that lie beside their images, such as ``a_seg`` beside ``a``, out of the images."""
+    cases = {*images, *(match[1] for name in images if (match := _CHANNEL.fullmatch(name)))}
+    named = {name: match[1] for name in images if (match := _LABEL_OF.fullmatch(name)) and match[1] in cases}
+    return {case: images.pop(name) for name, case in named.items()}
+
+
+def _labels(root: Path, usual: str, of: Mapping[str, Path], ending: str | None) -> dict[str, Path]:
     """Labels in the first of the possible folders that has one for an image."""
     folders = [root / name for name in (usual, "labels", "labels/final") if (root / name).is_dir()]
     named = [p for p in sorted(root.glob("*")) + sorted(root.glob("*/*")) if p.is_dir()]
     folders += [p for p in named if p not in folders and _LABELS.fullmatch(p.relative_to(root).parts[0])]
     names = {*of, *(match[1] for name in of if (match := _CHANNEL.fullmatch(name)))}
     for folder in folders:
-        if names & (found := _files(folder)).keys() or (found and folder == root / usual):
+        if names & (found := _files(folder, ending)).keys() or (found and folder == root / usual):
             return found
     return {}
 
 
 def _paired(images: Mapping[str, Path], labels: Mapping[str, Path], channels: int | None) -> list[dict[str, Any]]:
-    made: dict[str, list[str]] = {}
-    numbered: dict[str, list[str]] = {}
-    for name in images:
+    """Images with their labels, several files where these are the channels of one image."""
+    made: dict[str, list[Path]] = {}
+    numbered: dict[str, dict[str, Path]] = {}
+    for name, path in images.items():
         match = _CHANNEL.fullmatch(name)
         # The number of a picture is that of a case, as is that of an image with a label of the same name.
-        picture = not labels and _ending(images[name]) in _PICTURES
+        picture = not labels and _ending(path) in _PICTURES
         if match is None or name in labels or (labels and match[1] not in labels) or picture:
-            made[name] = [name]
+            made[name] = [path]
         else:
-            numbered.setdefault(match[1], []).append(name)
-    for case, names in numbered.items():
-        numbers = [int(name[-4:]) for name in names]
-        if not labels and (channels == 1 or numbers[0] > 0):
-            made.update({name: [name] for name in names})
+            numbered.setdefault(match[1], {})[name] = path
+    for case, files in numbered.items():
+        if not labels and (channels == 1 or not next(iter(files)).endswith("_0000")):
+            made.update({name: [path] for name, path in files.items()})
             continue
-        problem = None
-        if numbers != list(range(len(numbers))):
-            problem = "channels are numbered 0000, 0001 and so on"
-        elif len({_ending(images[name]) for name in names}) > 1:
-            problem = "channels have the same ending"
-        elif channels is not None and len(numbers) != channels:
-            problem = f"the network takes {channels}"
-        if problem or case in made:
-            raise ValueError(
-                f"images {', '.join(names)} in {str(images[names[0]].parent)!r} are not the channels of a case "
-                f"{case!r}: {problem or 'there is an image of this name, too'}. Rename them, or list the cases in a "
-                "dataset.json."
-            )
-        made[case] = names
+        _check_channels(case, files, channels, taken=case in made)
+        if not labels and channels is None and len(files) > 1:
+            logger.warning("%s are read as the channels of one image: the names say so, and nothing else", [*files])
+        made[case] = list(files.values())
     if labels and (alone := [name for name in made if name not in labels]):
         where = str(next(iter(labels.values())).parent)
         raise ValueError(
             f"{len(alone)} of {len(made)} images have no label of the same name in {where!r}, {alone[0]!r} for one."
         )
-    cases: list[dict[str, Any]] = []
-    for case in sorted(made):
-        paths = [str(images[name]) for name in made[case]]
-        label = {"label": str(labels[case])} if labels else {}
-        cases.append({"image": paths[0] if len(paths) == 1 else paths, **label})
-    return cases
+    return [_case(made[case], labels.get(case)) for case in sorted(made)]
+
+
+def _check_channels(case: str, files: Mapping[str, Path], channels: int | None, *, taken: bool = False) -> None:
+    """Refuse files, in the order of their names, that are not the channels of one image."""
+    problem = "there is an image of this name, too" if taken else ""
+    if [name[-4:] for name in files] != [f"{number:04d}" for number in range(len(files))]:
+        problem = "channels are numbered 0000, 0001 and so on"
+    elif len({_ending(path) for path in files.values()}) > 1:
+        problem = "channels have the same ending"
+    elif channels is not None and len(files) != channels:
+        problem = f"the network takes {channels}"
+    if problem:
+        raise ValueError(
+            f"images {', '.join(files)} in {str(next(iter(files.values())).parent)!r} are not the channels of a case "
+            f"{case!r}: {problem}. Rename them, or list the cases in a dataset.json."
+        )
