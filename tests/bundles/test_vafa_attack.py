@@ -85,15 +85,19 @@ def test_second_run_skips_and_other_parameters_are_refused(attacked, bundle_run)
     [
         (("--q_max", "3"), "q_min=5 and q_max=3"),
         (("--block_size", "[96,96,96]"), "block_size=(96, 96, 96) is larger than the window (80, 96, 80)"),
-        (("--dataset_dir", "no_such_folder", "--cases", "$@target.cases(@dataset_dir)"), "no_such_folder"),
+        (("--dataset_dir", "no_such_folder"), "no_such_folder"),
         (("--cases", "[]"), "cases is empty"),
+        (("--qmax", "30"), "no id 'qmax'; did you mean 'q_max'?"),
+        (("--attacks", "{'gn': {}}", "--q_max", "30"), "nothing reads 'q_max'"),
+        ((*ONE_CASE, "--dataset_dir", "there"), "nothing reads 'dataset_dir'"),
+        (("--steps", "many"), "steps='many' must be a number"),
         (("--bundle", "no/such_bundle"), "no/such_bundle"),
         (("--overrides", "{'network_def#feature_size': 16}"), "does not fit UNETR"),
         (("--attacks", "['vfa']"), "did you mean 'vafa'"),
     ],
 )
 def test_what_can_not_work_fails_at_once_by_name(bundle_run, tmp_path, arguments, message):
-    done = bundle_run(ATTACK, *ONE_CASE, "--output_dir", str(tmp_path / "out"), *arguments, check=False)
+    done = bundle_run(ATTACK, "--output_dir", str(tmp_path / "out"), *arguments, check=False)
     assert done.returncode != 0
     assert message in done.stderr
     assert not (tmp_path / "out" / "cases.csv").exists()
