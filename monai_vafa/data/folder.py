@@ -72,7 +72,7 @@ def find_cases(
     if not root.is_dir():
         raise FileNotFoundError(f"data folder {str(root)!r} does not exist.")
     content = _dataset_json(root)
-    if any(isinstance(content.get(name), list) for name in (*_SECTIONS, section)):
+    if any(isinstance(content.get(name), list) for name in (*_SECTIONS, section or "test")):
         return _decathlon(root, content, section, channels)
     if section is not None and not _is_nnunet(content):
         raise ValueError(f"section={section!r} names a part of a dataset.json, but {str(root)!r} has none.")
@@ -131,6 +131,15 @@ def _unread(root: Path, cases: Sequence[Mapping[str, Any]]) -> list[str]:
             name = inside.as_posix() if beside else f"{inside.parent.as_posix()}/"
             count[name] = count.get(name, 0) + 1
     return [f"{name} ({number} files)" if name.endswith("/") else name for name, number in count.items()]
+
+
+def ignore_label_of(label: str | os.PathLike) -> int | None:
+    """Number of voxels without a label, if the nearest ``dataset.json`` above a label has one, as nnU-Net's may."""
+    content = next(filter(None, (_dataset_json(folder) for folder in list(Path(label).parents)[:3])), {})
+    labels = content.get("labels")
+    pairs = labels.items() if isinstance(labels, dict) else ()
+    told = [number if name == "ignore" else name for name, number in pairs if "ignore" in (name, number)]
+    return int(told[0]) if told else None
 
 
 def _is_path(value: Any) -> bool:

@@ -17,6 +17,7 @@ from monai.inferers import Inferer, SliceInferer
 from monai.transforms import Compose
 
 from monai_vafa.attacks.base import plain_data
+from monai_vafa.data.folder import ignore_label_of
 from monai_vafa.data.paths import check_path, file_sha256
 from monai_vafa.networks.modes import eval_mode
 from monai_vafa.outputs import as_logits
@@ -87,9 +88,13 @@ class BundleTarget(Target):
         channels = image_format(self.configs.metadata).get("num_channels")
         return channels if isinstance(channels, int) else None
 
-    @cached_property
+    @property
     def parameters(self) -> dict[str, Any]:
         """See :attr:`Target.parameters`. No folder is part of it, so that results and data can be moved."""
+        return {**self._parameters, "ignore_label": self.ignore_label}
+
+    @cached_property
+    def _parameters(self) -> dict[str, Any]:
         told = {key: _plain(getattr(self.inferer, key)) for key in _OF_INFERER if hasattr(self.inferer, key)}
         overrides = {id_: value for id_, value in self.configs.overrides.items() if id_ != "dataset_dir"}
         return {
@@ -100,14 +105,13 @@ class BundleTarget(Target):
             "overrides": _plain(overrides),
             "checkpoint_sha256": None if self.checkpoint is None else file_sha256(self.checkpoint),
             "activation": self.activation,
-            "ignore_label": self.ignore_label,
             "inferer": {"class": type(self.inferer).__name__, **told},
         }
 
     def preprocess(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """See :meth:`Target.preprocess`."""
         with self.parts.modules:
-            made = self.preprocessing(item)
+            made = self.preprocessing(item, ignore_label=self.ignore_label)
         self._check_shape(made[self.image_key], item.get(self.image_key))
         return made
 
@@ -156,6 +160,9 @@ class BundleTarget(Target):
         """
         List cases, with labels where there are any.
 
+        If a ``dataset.json`` of nnU-Net next to them names a label "ignore", it becomes :attr:`ignore_label`, unless
+        there is one already.
+
         Args:
             dataset_dir: a folder. The first of these that it holds: images with labels in a layout that
                 :func:`monai_vafa.data.folder_cases` knows, the files that the config looks for, images without labels.
@@ -186,6 +193,11 @@ class BundleTarget(Target):
             )
         for item in cases:
             self.preprocessing.check(item)
+        label = next((item[self.label_key] for item in cases if self.label_key in item), None)
+        if self.ignore_label is None and isinstance(label, (str, os.PathLike)):
+            self.ignore_label = ignore_label_of(label)
+            if self.ignore_label is not None:
+                logger.info("voxels of labels with %d have no label, as dataset.json says", self.ignore_label)
         return cases
 
 

@@ -10,11 +10,14 @@ from typing import Any
 import torch
 from monai.transforms import Activationsd, AsDiscreted, Compose, LoadImaged
 
-from .config import Parts
+from .config import Parts, components
 from .inference import image_format
 
 # Formats in metadata.json, beside "segmentation", of outputs that have the shape of the input.
 _POSSIBLY_DENSE = (None, "labels", "logits", "probability", "probabilities")
+
+# What losses and metrics call the number of voxels without a label; configs have ids of these names, too.
+VOID_IDS = ("ignore_label", "ignore_index")
 
 
 def flat(transform: Callable | Sequence[Callable] | None) -> list[Callable]:
@@ -110,3 +113,12 @@ def keys_of(parts: Parts, preprocessing: Callable | Sequence[Callable]) -> tuple
     loaded = {str(key) for each in transforms if isinstance(each, LoadImaged) for key in each.keys} - {label_key}
     renamed = len(loaded) == 1 and not any("image" in getattr(each, "keys", ()) for each in transforms)
     return loaded.pop() if renamed else "image", label_key
+
+
+def find_ignore_label(parts: Parts, classes: int) -> int | None:
+    """Number of voxels without a label, as the losses, metrics and ids of a config name it; no number of a class."""
+    config = parts.parser.get()
+    named = [f"{id_}#{key}" for id_, component in components(config) for key in VOID_IDS if key in component]
+    told = {parts.build("ignore_label", id_) for id_ in [*(key for key in VOID_IDS if key in config), *named]}
+    found = [value for value in told if type(value) is int and not 0 <= value < classes]
+    return found[0] if len(found) == 1 else None

@@ -22,7 +22,7 @@ from monai_vafa.outputs import check_activation
 
 from .bundle import BundleTarget
 from .config import Configs, Parts, check_overrides, config_files, find_checkpoint
-from .facts import find_activation, flat, keys_of, output_classes
+from .facts import VOID_IDS, find_activation, find_ignore_label, flat, keys_of, output_classes
 from .inference import SliceNetwork
 from .preprocessing import Preprocessing
 from .source import announce, find_bundle, read_metadata
@@ -65,7 +65,8 @@ def open_target(
         checkpoint: weights file, read with ``weights_only=True``; ``None`` for the one that the config names, see
             :func:`monai_vafa.target.config.find_checkpoint`; ``False`` for the network as the config makes it.
         activation: "softmax" or "sigmoid" if :func:`monai_vafa.target.facts.find_activation` is wrong.
-        ignore_label: number of voxels without a label, such as 255 or -1; ``None`` for none.
+        ignore_label: number of voxels without a label, such as 255 or -1; ``None`` for that of a loss or metric in the
+            config, else that of nnU-Net's ``dataset.json`` next to the labels, else none.
         device: where to put the network; ``None`` for CUDA if available.
         version: version of a zoo bundle, see :func:`find_bundle`.
         source: where to download a zoo bundle from, see :func:`find_bundle`.
@@ -103,7 +104,7 @@ def open_target(
     found = _read(configs, checkpoint, activation)
     if not chosen and not found.preprocessing.takes_class_maps:
         found = _that_converts_labels(found, checkpoint, activation) or found
-    return _build(found, ignore_label)
+    return _build(found, _void_of_configs(found) if ignore_label is None else ignore_label)
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def _read(configs: Configs, checkpoint: str | os.PathLike | Literal[False] | Non
         Compose(transforms) if isinstance(transforms, Sequence) else transforms,
         image_key=image_key,
         label_key=label_key,
-        channels=class_names if activation == "sigmoid" and len(class_names) > 1 else (),
+        class_names=class_names,
+        overlap=activation == "sigmoid",
         maps_tell=class_names[0].lower() == "background" or getattr(loss, "to_onehot_y", False),
     )
     if postprocessing is not None:
@@ -169,6 +171,25 @@ def _that_converts_labels(
             other.preprocessing.unlabelled = first.preprocessing
             logger.info("bundle %s is opened with workflow=%r, which converts labels", folder.name, workflow)
             return other
+    return None
+
+
+def _void_of_configs(found: _Bundle) -> int | None:
+    """Number of voxels without a label as the configs name it, those of the training among them."""
+    folder = found.configs.folder
+    for workflow in (None, "train"):
+        try:
+            files = found.configs.files if workflow is None else config_files(folder, workflow=workflow)
+            if not any(key in path.read_text(encoding="utf-8") for path in files for key in VOID_IDS):
+                continue
+            parts = found.parts if workflow is None else replace(found.configs, files=files).open()
+            told = find_ignore_label(parts, len(found.class_names))
+        except (FileNotFoundError, ValueError) as error:
+            logger.debug("bundle %s tells of no voxels without a label: %s", folder.name, error)
+            continue
+        if told is not None:
+            logger.info("voxels of labels with %d have no label, as %s says; ignore_label changes it", told, files[-1])
+            return told
     return None
 
 

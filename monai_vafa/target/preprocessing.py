@@ -42,6 +42,8 @@ _ALSO_HARMLESS = (
     *("DeleteItemsd", "FlattenSubKeysd", "Identityd", "DataStatsd", "SimulateDelayd", "FgBgToIndicesd"),
     *("ClassesToIndicesd", "FromMetaTensord", "ToMetaTensord", "ApplyTransformToPointsd"),
 )
+# What marks voxels without a label by convention.
+_VOID = (255, -1)
 _AFTER_LOADING = tuple(f"monai.transforms.{name}." for name in ("croppad", "intensity", "spatial"))
 
 
@@ -54,8 +56,8 @@ class Preprocessing(Transform):
     that is then on another grid than the image is resampled to it by nearest neighbour, and takes the shape that
     :mod:`monai_vafa.outputs` expects.
 
-    ``channels`` names the classes if the label needs a channel of 0 and 1 for each of several (sigmoid); ``maps_tell``
-    says that a map of class numbers can be split into these, number by number.
+    If classes may ``overlap``, the label needs a channel of 0 and 1 for each; ``maps_tell`` says that a map of class
+    numbers can be split into these, number by number.
     """
 
     def __init__(
@@ -64,13 +66,15 @@ class Preprocessing(Transform):
         *,
         image_key: str,
         label_key: str,
-        channels: Sequence[str] = (),
+        class_names: Sequence[str],
+        overlap: bool = False,
         maps_tell: bool = False,
     ) -> None:
         self.transform = transform
         self.image_key = image_key
         self.label_key = label_key
-        self.channels = list(channels)
+        self.class_names = list(class_names)
+        self.one_hot = overlap and len(self.class_names) > 1
         self.maps_tell = maps_tell
         # Stands in for cases without a label, which the transforms of a training may reject.
         self.unlabelled: Preprocessing | None = None
@@ -103,11 +107,12 @@ class Preprocessing(Transform):
     @property
     def takes_class_maps(self) -> bool:
         """Whether a label that is a map of class numbers can be converted to what the network predicts."""
-        return not self.channels or self.knows_labels or self.maps_tell
+        return not self.one_hot or self.knows_labels or self.maps_tell
 
-    def __call__(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Load the image ``(C, *spatial)`` and the label ``(1 or classes, *spatial)`` of a case."""
-        if self.unlabelled is not None and item.get(self.label_key) is None:
+    def __call__(self, item: Mapping[str, Any], *, ignore_label: int | None = None) -> dict[str, Any]:
+        """Load image ``(C, *spatial)`` and label ``(1 or classes, *spatial)``, ``ignore_label`` where there is none."""
+        path = item.get(self.label_key)
+        if self.unlabelled is not None and path is None:
             return self.unlabelled(item)
         data = dict(item)
         if self.file_keys != [self.image_key] and self.image_key in data:
@@ -121,7 +126,27 @@ class Preprocessing(Transform):
         if not self.loads_labels:
             data.pop(self.label_key, None)
         with _tracked():
-            return self._loaded(data, item)
+            result = self.transform(data)
+            image = result[self.image_key]
+            if not isinstance(image, MetaTensor):
+                raise ValueError(
+                    f"the preprocessing makes {type(image).__name__} of {item.get(self.image_key)!r}, which has no "
+                    "affine: take out the transform that drops it, with overrides."
+                )
+            if self.knows_labels and self.label_key in result:
+                label = on_grid_of(image, result[self.label_key])
+            elif path is not None:
+                label = on_grid_of(image, self.label_loader(path))
+            else:
+                return result
+            if ignore_label is None:
+                label = self._by_class(label, path)
+            else:
+                # Conversions of classes know nothing of voxels without one, so the file tells.
+                raw = on_grid_of(image, self.label_loader(path)) if self.knows_labels and path else label
+                void = (raw == ignore_label).all(0, keepdim=True)
+                label = self._by_class(label.masked_fill(void, 0), path).float().masked_fill(void, ignore_label)
+        return {**result, self.label_key: label}
 
     def check(self, item: Mapping[str, Any]) -> None:
         """Refuse files that would be misread, by what their headers tell."""
@@ -132,33 +157,24 @@ class Preprocessing(Transform):
                 if isinstance(path, (str, os.PathLike)):
                     check_file(path, loader)
 
-    def _loaded(self, data: dict[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
-        result = self.transform(data)
-        image = result[self.image_key]
-        if not isinstance(image, MetaTensor):
-            raise ValueError(
-                f"the preprocessing makes {type(image).__name__} of {item.get(self.image_key)!r}, which has no affine: "
-                "take out the transform that drops it, with overrides."
-            )
-        if self.knows_labels and self.label_key in result:
-            label = result[self.label_key]
-        elif item.get(self.label_key) is not None:
-            label = self.label_loader(item[self.label_key])
-        else:
-            return result
-        label = on_grid_of(result[self.image_key], label)
-        return {**result, self.label_key: self._by_class(label, item.get(self.label_key))}
-
     def _by_class(self, label: torch.Tensor, path: Any) -> torch.Tensor:
-        if not self.channels or len(label) != 1:
+        """A label as the network's classes are, a map or a channel for each."""
+        count = len(self.class_names)
+        for value in _VOID:
+            if not 0 <= value < count and (label == value).any():
+                raise ValueError(
+                    f"label {str(path)!r} holds {value}, which is none of the {count} classes. If it marks voxels "
+                    f"without a label, give ignore_label={value} (--ignore_label {value} on the command line); "
+                    "otherwise change it to the number of a class."
+                )
+        if not self.one_hot or len(label) != 1:
             return label
-        count = len(self.channels)
         if not self.maps_tell or label.max() >= count:
             raise ValueError(
                 f"label {str(path)!r} is a map of class numbers up to {int(label.max())}, but the network predicts "
-                f"each of its {count} classes independently ({', '.join(self.channels)}), and the config doesn't say "
-                "which numbers belong to which class. Open the bundle with workflow='evaluate', or give labels with a "
-                "channel for each class."
+                f"each of its {count} classes independently ({', '.join(self.class_names)}), and the config doesn't "
+                "say which numbers belong to which class. Open the bundle with workflow='evaluate', or give labels "
+                "with a channel for each class."
             )
         return cast(torch.Tensor, AsDiscrete(to_onehot=count)(label))
 
