@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,12 @@ from monai.metrics import CumulativeIterationMetric
 
 from monai_vafa.attacks.checks import check_flag
 from monai_vafa.data.paths import check_path
-from monai_vafa.results.files import write_json
-from monai_vafa.results.lock import folder_lock
+from monai_vafa.results.files import folder_lock, same_name, write_json
 from monai_vafa.results.schema import BENCHMARK, BenchmarkFile
 from monai_vafa.target import Target
 
-from .case import repeated_name
 from .evaluator import AttackEvaluator
-from .record import root_cause
+from .record import raise_failures, root_cause, status_kept
 from .rows import AttackRows, AttackSpec
 from .transfer import Transfer
 
@@ -91,10 +88,11 @@ class Benchmark:
     ) -> None:
         if not targets:
             raise ValueError("targets is empty: name at least one model.")
-        if name := repeated_name([*targets, "figures"]):
+        folders = ["figures", *targets]
+        if two := same_name(folders):
             raise ValueError(
-                f"targets names {name!r} twice, but for letter case, or 'figures', where figures go: their folders "
-                "would be the same."
+                f"targets names {folders[two[1]]!r} twice, but for letter case, or 'figures', where figures go: their "
+                "folders would be the same."
             )
         if published not in (None, *_PUBLISHED):
             raise ValueError(f"published={published!r} must be None or one of {_PUBLISHED}.")
@@ -145,17 +143,11 @@ class Benchmark:
             ValueError: If another run has the folder.
         """
         with folder_lock(self._file.parent):
-            try:
+            self.failed.clear()
+            with status_kept(lambda status: write_json(self._file, {**self._facts, "status": status}), self.failed):
                 self._run()
-            except BaseException as error:
-                with suppress(OSError):
-                    status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                    write_json(self._file, {**self._facts, "status": status})
-                raise
 
     def _run(self) -> None:
-        self.failed.clear()
-        write_json(self._file, self._facts)
         for name, evaluator in self.evaluators.items():
             logger.info("model %s", name)
             try:
@@ -167,13 +159,10 @@ class Benchmark:
         if self._transfer is not None:
             self._transfer.run()
             self.failed.update(self._transfer.failed)
-        write_json(self._file, {**self._facts, "status": "failed" if self.failed else "complete"})
 
     def raise_if_failed(self) -> None:
         """Make the process fail once everything that could be done has been written."""
-        if self.failed:
-            errors = "; ".join(f"{name}: {error}" for name, error in self.failed.items())
-            raise RuntimeError(f"{len(self.failed)} parts of the benchmark failed: {errors}")
+        raise_failures("parts of the benchmark", self.failed)
 
 
 def _check_hardened(hardened: Mapping[str, Sequence[str]], models: Mapping[str, Target]) -> None:

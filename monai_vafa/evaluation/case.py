@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from unicodedata import normalize
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,11 +25,11 @@ from monai_vafa.attacks.checks import check_image_values
 from monai_vafa.metrics import changed_voxel_rate
 from monai_vafa.networks.modes import eval_mode
 from monai_vafa.outputs import predicted_labels
-from monai_vafa.results.files import unicode_text
+from monai_vafa.results.files import same_name, unicode_text
 from monai_vafa.results.schema import CLEAN
 from monai_vafa.target import Target
 
-from .scoring import check_classes, class_means, one_hot_labels, segmentation_scores, visibility_scores, void_of
+from .scoring import check_classes, class_means, one_hot_pair, segmentation_scores, visibility_scores
 
 logger = logging.getLogger("monai_vafa.evaluation")
 
@@ -60,21 +59,12 @@ class Settings:
     aim: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
-@dataclass(frozen=True)
-class Case:
-    """
-    A case as the network sees it.
+class Case(NamedTuple):
+    """A case as the network sees it. Where there is no label, the network's prediction stands in."""
 
-    Args:
-        image: ``(1, C, *spatial)``, finite.
-        label: softmax: class map ``(1, 1, *spatial)``; sigmoid: 0 and 1, ``(1, classes, *spatial)``. Where the case
-            has none, the network's prediction.
-        affine: 4 x 4, voxel to world (RAS).
-    """
-
-    image: torch.Tensor
-    label: torch.Tensor
-    affine: np.ndarray
+    image: torch.Tensor  # (1, C, *spatial), finite
+    label: torch.Tensor  # softmax: class map (1, 1, *spatial); sigmoid: 0 and 1, (1, classes, *spatial)
+    affine: np.ndarray  # 4 x 4, voxel to world (RAS)
 
 
 @dataclass(frozen=True)
@@ -168,18 +158,13 @@ def attack_case(
     """
     case = as_case(target, target.preprocess(item))
     clean = predict(target, case.image)
-    void = void_of(case.label, target.ignore_label)
-    label = one_hot_labels(case.label, len(target.class_names), target.activation, void)
     for row in (row for row in (CLEAN, *attacks) if rows is None or row in rows):
         logger.info("%s: %s", name, row)
         adversarial, prediction, steps, seconds, lost = case.image, clean, 0, 0.0, {}
         if row != CLEAN:
-            attack = attacks[row]
-            aim = (
-                settings.aim(case.label[0].clone())[None]
-                if attack.targeted and settings.aim is not None
-                else case.label
-            )
+            attack, aim = attacks[row], case.label
+            if attack.targeted and settings.aim is not None:
+                aim = settings.aim(case.label[0].clone())[None]
             start = time.perf_counter()
             result = target.windows.run(
                 attack,
@@ -194,8 +179,7 @@ def attack_case(
             shares = {"nonfinite_gradient": result.nonfinite, "zero_gradient": result.zero_gradient}
             lost = {column: float(share) for column, share in shares.items() if share is not None and share > 0}
             prediction, steps = predict(target, adversarial), getattr(attack, "steps", 0)
-        one_hot = one_hot_labels(prediction, len(target.class_names), target.activation, void)
-        values = segmentation_scores(settings.segmentation_metrics, one_hot, label)
+        values = segmentation_scores(settings.segmentation_metrics, *one_hot_pair(target, prediction, case.label))
         scores = AttackScores(
             case=name,
             attack=row,
@@ -221,8 +205,7 @@ def as_case(target: Target, loaded: Mapping[str, Any]) -> Case:
     try:
         _check_grid(image, label)
         plain = _whole_numbers(convert_to_tensor(label, track_meta=False))[None].to(target.device)
-        void = void_of(plain, target.ignore_label)
-        check_classes(plain.masked_fill(void, 0), len(target.class_names), target.activation)
+        check_classes(target, plain)
     except ValueError as error:
         name = label.meta.get(ImageMetaKey.FILENAME_OR_OBJ) if isinstance(label, MetaTensor) else None
         raise ValueError(f"{error} (label file: {name or 'unknown'})") from None
@@ -235,30 +218,25 @@ def predict(target: Target, image: torch.Tensor) -> torch.Tensor:
         return predicted_labels(target.logits(image.clone()), target.activation)
 
 
-def case_names(items: Sequence[Mapping[str, Any]], image_key: str) -> dict[str, str]:
-    """Names of cases: their file names without ending; where two are the same, with the name of the folder before."""
+def named_cases(items: Sequence[Mapping[str, Any]], image_key: str) -> dict[str, Mapping[str, Any]]:
+    """Cases by their file names without ending; where two are the same, with the name of the folder before."""
     if not items:
         raise ValueError("cases is empty: name at least one.")
-    paths = [os.fspath(ensure_tuple(item[image_key])[0]) for item in items]
-    names = [_ENDING.sub("", unicode_text(Path(path).name)) for path in paths]
-    if repeated_name(names):
-        names = [f"{unicode_text(Path(path).parent.name)}_{name}" for path, name in zip(paths, names, strict=True)]
-    if name := repeated_name(names):
+    paths = [Path(image_file(item, image_key)) for item in items]
+    names = [_ENDING.sub("", unicode_text(path.name)) for path in paths]
+    if same_name(names):
+        names = [f"{unicode_text(path.parent.name)}_{name}" for path, name in zip(paths, names, strict=True)]
+    if two := same_name(names):
         raise ValueError(
-            f"cases has two of the same file and folder name ({name!r}; letter case does not count): results would "
-            "overwrite each other. Rename a file."
+            f"cases has two of the same file and folder name ({names[two[1]]!r}; letter case does not count): results "
+            "would overwrite each other. Rename a file."
         )
-    return dict(zip(names, paths, strict=True))
+    return dict(zip(names, items, strict=True))
 
 
-def repeated_name(names: Collection[str]) -> str | None:
-    """The first name that another one repeats, as file systems compare them where letter case does not count."""
-    seen: set[str] = set()
-    for name in names:
-        if (plain := normalize("NFC", name).casefold()) in seen:
-            return name
-        seen.add(plain)
-    return None
+def image_file(item: Mapping[str, Any], image_key: str) -> str:
+    """Path of a case's image, of the first one if each channel has a file."""
+    return os.fspath(ensure_tuple(item[image_key])[0])
 
 
 def _check_grid(image: MetaTensor, label: torch.Tensor) -> None:

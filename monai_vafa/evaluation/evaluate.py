@@ -13,10 +13,11 @@ from monai.metrics import CumulativeIterationMetric
 from monai.utils import ensure_tuple_rep
 
 from monai_vafa.attacks import Attack
+from monai_vafa.results.files import same_name
 from monai_vafa.results.schema import CLEAN, LABEL
 from monai_vafa.target import Target
 
-from .case import AttackScores, Settings, attack_case, case_names, repeated_name
+from .case import AttackScores, Settings, attack_case, named_cases
 from .rows import AttackRows, AttackSpec
 from .scoring import default_segmentation_metrics, default_visibility_metrics
 
@@ -55,11 +56,11 @@ def evaluate(
         results = evaluate(target, ["pgd", "vafa"], keep_volumes=False)
         dsc = {(result.case, result.attack): result.scores["dsc"] for result in results}
     """
-    items = target.cases() if cases is None else list(cases)
     built = AttackRows.of(attacks).build(target)
     check_attacks(built, target, aim)
     settings = make_settings(target, segmentation_metrics, visibility_metrics, aim)
-    for name, item in zip(case_names(items, target.image_key), items, strict=True):
+    items = target.cases() if cases is None else list(cases)
+    for name, item in named_cases(items, target.image_key).items():
         for scores, volumes in attack_case(target, item, built, settings, name=name):
             yield replace(scores, volumes=volumes) if keep_volumes else scores
 
@@ -84,8 +85,10 @@ def check_attacks(
     """Refuse attacks that cannot be run."""
     if not attacks:
         raise ValueError("attacks is empty: name at least one.")
-    if name := repeated_name(list(attacks)):
-        raise ValueError(f"attack name {name!r} is there twice but for letter case, which some file systems ignore.")
+    if two := same_name(list(attacks)):
+        raise ValueError(
+            f"attack name {list(attacks)[two[1]]!r} is there twice but for letter case, which some file systems ignore."
+        )
     roi_size = target.windows.roi_size
     window = ensure_tuple_rep(roi_size, target.spatial_dims if isinstance(roi_size, int) else len(roi_size))
     for name, attack in attacks.items():

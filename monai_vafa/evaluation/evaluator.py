@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ from monai_vafa.results.folder import ResultFolder
 from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, METRIC_KEYS
 from monai_vafa.target import Target
 
-from .case import AttackScores, Volumes, attack_case, case_names
+from .case import AttackScores, Volumes, attack_case, image_file, named_cases
 from .evaluate import check_attacks, make_settings
-from .record import attack_facts, input_digests, root_cause, run_parameters, versions
+from .record import attack_facts, input_digests, raise_failures, root_cause, run_parameters, status_kept, versions
 from .rows import AttackRows, AttackSpec
-from .scoring import mean_rows, one_hot_labels, void_of
+from .scoring import mean_rows, one_hot_pair
 
 logger = logging.getLogger("monai_vafa.evaluation")
 
@@ -101,19 +101,24 @@ class AttackEvaluator(Evaluator):
         check_attacks(self.attacks, target, aim)
         if unknown := [name for name in saved or () if name not in rows.rows]:
             raise ValueError(f"saved names {unknown[0]!r}, which is none of the attacks {', '.join(self.attacks)}.")
-        self.items = list(target.cases() if cases is None else cases)
-        self.cases = case_names(self.items, target.image_key)
-        self.saved = [name for name in self.attacks if saved is None or name in saved]
+        self.items = named_cases(target.cases() if cases is None else list(cases), target.image_key)
+        self.cases = {name: image_file(item, target.image_key) for name, item in self.items.items()}
+        self.saved = {CLEAN, *(self.attacks if saved is None else saved)}
         self.settings = make_settings(target, segmentation_metrics, visibility_metrics, aim)
         self.failed: dict[str, str] = {}
         self.results: ResultFolder | None = None
         if output_dir is not None:
             parameters = run_parameters(target, self.attacks, self.settings, self.cases)
-            inputs = {c: input_digests(target, item) for c, item in zip(self.cases, self.items, strict=True)}
+            inputs = {case: input_digests(target, item) for case, item in self.items.items()}
             self.results = ResultFolder(check_path("output_dir", output_dir), parameters, inputs)
         self._rows: tuple[CsvTable, CsvTable] = CsvTable(None, CASE_KEYS), CsvTable(None, METRIC_KEYS)
         self._facts = attack_facts(self.attacks, rows.rows)
-        self._description = self._described(target.description if description is None else description)
+        self._description = target.description if description is None else description
+        if unlabelled := sum(target.label_key not in item for item in self.items.values()):
+            self._description += (
+                f" Without labels ({unlabelled} of {len(self.items)} cases): the model's prediction for the clean "
+                "image stands in for them, so the clean scores mean nothing."
+            )
         super().__init__(
             device=target.device,
             val_data_loader=[],
@@ -137,68 +142,47 @@ class AttackEvaluator(Evaluator):
         """
         with nullcontext() if self.results is None else self.results.locked():
             self.failed.clear()
-            self._write_summary("running")
-            self.data_loader = self._missing_rows()
-            self.state.epoch_length = None  # failures make it shorter than what is missing
-            try:
+            with status_kept(self._write_summary, self.failed):
+                self.data_loader = self._missing_rows()
+                self.state.epoch_length = None  # failures make it shorter than what is missing
                 super().run(global_epoch)
-            except BaseException as error:
-                with suppress(OSError):  # such as a full disk, of which the error tells already
-                    self._write_summary("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-                raise
-            if self.results is not None:
-                self.results.flush(list(self.cases), [CLEAN, *self.attacks])
-            self._write_summary("failed" if self.failed else "complete")
+                if self.results is not None:
+                    self.results.flush(list(self.cases), [CLEAN, *self.attacks])
 
     def raise_if_failed(self) -> None:
         """Make the process fail once everything that could be done has been written."""
-        if self.failed:
-            errors = "; ".join(f"{case}: {error}" for case, error in self.failed.items())
-            raise RuntimeError(f"{len(self.failed)} of {len(self.cases)} cases failed: {errors}")
+        raise_failures(f"of {len(self.cases)} cases", self.failed)
 
     def _missing_rows(self) -> Iterator[tuple[AttackScores, Volumes]]:
         """Compute the rows that the result folder lacks: the work of the run happens here."""
-        for case, item in zip(self.cases, self.items, strict=True):
+        for case, item in self.items.items():
             paths = [p for key in (self.target.image_key, self.target.label_key) for p in ensure_tuple(item.get(key))]
             if lost := [str(path) for path in paths if path is not None and not Path(path).exists()]:
-                self._fail(case, f"FileNotFoundError: {', '.join(lost)} does not exist")
-        for number, (case, item) in enumerate(zip(self.cases, self.items, strict=True), 1):
+                self.failed[case] = f"FileNotFoundError: {', '.join(lost)} does not exist"
+                logger.error("%s: %s", case, self.failed[case])
+        rows = [CLEAN, *self.attacks]
+        for number, (case, item) in enumerate(self.items.items(), 1):
             if case in self.failed:
                 continue
-            rows = self._missing(case)
-            if not rows:
+            missing = rows if self.results is None else self.results.missing(case, rows, self.saved)
+            if not missing:
                 logger.info("%s: finished earlier", case)
                 continue
-            logger.info("case %d of %d, %s: %d rows to go", number, len(self.cases), case, len(rows))
+            logger.info("case %d of %d, %s: %d rows to go", number, len(self.items), case, len(missing))
             try:
-                yield from attack_case(self.target, item, self.attacks, self.settings, name=case, rows=rows)
+                yield from attack_case(self.target, item, self.attacks, self.settings, name=case, rows=missing)
             except Exception as error:
                 logger.exception("%s failed; going on with the other cases", case)
                 self.failed[case] = root_cause(error)
-
-    def _missing(self, case: str) -> list[str]:
-        """Names of the attacks, the clean image first, whose row or wanted volumes are not there."""
-        if self.results is None:
-            return [CLEAN, *self.attacks]
-        finished, has_volumes = self.results.finished(case), self.results.has_volumes
-        return [
-            name
-            for name in (CLEAN, *self.attacks)
-            if name not in finished or (name in (CLEAN, *self.saved) and not has_volumes(case, name))
-        ]
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
         """Write the scores of one attack on one case, and lay them out for handlers."""
         scores, volumes = batchdata
         self._record(scores, volumes)
         names = {"case": scores.case, "attack": scores.attack}
-        void = void_of(volumes.label[None], self.target.ignore_label)
-        label, prediction = (
-            one_hot_labels(v[None], len(self.target.class_names), self.target.activation, void)[0]
-            for v in (volumes.label, volumes.prediction)
-        )
-        self.state.batch = [{"image": volumes.image, "label": label, **names}]
-        self.state.output = [{"image": volumes.adversarial, "label": label, "pred": prediction, **names}]
+        prediction, label = one_hot_pair(self.target, volumes.prediction[None], volumes.label[None])
+        self.state.batch = [{"image": volumes.image, "label": label[0], **names}]
+        self.state.output = [{"image": volumes.adversarial, "label": label[0], "pred": prediction[0], **names}]
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return self.state.output
@@ -212,7 +196,7 @@ class AttackEvaluator(Evaluator):
         write = partial(self.results.write_volume, case=case, affine=volumes.affine, like=self.cases[case])
         if scores.attack == CLEAN:
             write("predictions", name=LABEL, voxels=self._class_map(volumes.label))
-        if scores.attack in (CLEAN, *self.saved):
+        if scores.attack in self.saved:
             convert = self.target.to_file_units
             in_units = volumes.adversarial if convert is None else convert(volumes.adversarial)
             write("adversarial", name=scores.attack, voxels=in_units.float().cpu().numpy())
@@ -233,19 +217,6 @@ class AttackEvaluator(Evaluator):
             numbers = {column: value for column, value in means.items() if isinstance(value, float)}
             engine.state.metrics.update({f"{attack}_{column}": value for column, value in numbers.items()})
 
-    def _fail(self, case: str, error: str) -> None:
-        self.failed[case] = error
-        logger.error("%s: %s", case, error)
-
-    def _described(self, description: str) -> str:
-        unlabelled = sum(self.target.label_key not in item for item in self.items)
-        if unlabelled:
-            description += (
-                f" Without labels ({unlabelled} of {len(self.items)} cases): the model's prediction for the clean "
-                "image stands in for them, so the clean scores mean nothing."
-            )
-        return description.strip()
-
     def _write_summary(self, status: str) -> None:
         if self.results is None:
             return
@@ -253,7 +224,7 @@ class AttackEvaluator(Evaluator):
         self.results.write_summary(
             {
                 "status": status,
-                "description": self._description,
+                "description": self._description.strip(),
                 "device": str(target.device),
                 "checkpoint": None if target.checkpoint is None else os.fspath(target.checkpoint),
                 "versions": versions(),

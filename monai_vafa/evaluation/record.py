@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,23 @@ def root_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def status_kept(write: Callable[[str], None], failed: Mapping[str, str]) -> Iterator[None]:
+    """Write the status of a run: "running", and at the end how it ended."""
+    write("running")
+    try:
+        yield
+    except BaseException as error:
+        with suppress(OSError):  # such as a full disk, of which the error tells already
+            write("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
+    write("failed" if failed else "complete")
+
+
+def raise_failures(of_what: str, failed: Mapping[str, str]) -> None:
+    """Make the process fail once everything that could be done has been written."""
+    if failed:
+        errors = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        raise RuntimeError(f"{len(failed)} {of_what} failed: {errors}")

@@ -24,6 +24,7 @@ from monai.networks import one_hot
 from monai_vafa.metrics import FittingSSIMMetric, linf_distance, lpips_if_available, rmse_distance
 from monai_vafa.outputs import check_class_channels
 from monai_vafa.results.schema import CASE_KEYS, METRIC_KEYS
+from monai_vafa.target import Target
 
 # Metrics whose worst value is 0, and those whose worst value is the diagonal of the image.
 _OVERLAPS = (DiceMetric, MeanIoU, SurfaceDiceMetric)
@@ -92,32 +93,38 @@ def segmentation_scores(
     return scores
 
 
-def one_hot_labels(label: torch.Tensor, num_classes: int, activation: str, void: torch.Tensor) -> torch.Tensor:
-    """Labels as MONAI's metrics take them, ``(1, num_classes, *spatial)`` of 0 and 1; all 0 where ``void``."""
-    label = label.masked_fill(void, 0)
-    check_classes(label, num_classes, activation)
-    return (label.float() if activation == "sigmoid" else one_hot(label, num_classes)).masked_fill(void, 0)
+def one_hot_pair(target: Target, prediction: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both as MONAI's metrics take them, ``(1, classes, *spatial)`` of 0 and 1; all 0 where there is no label."""
+    void = _void(target, label)
+
+    def one_hot_of(labels: torch.Tensor) -> torch.Tensor:
+        labels = labels.masked_fill(void, 0)
+        several = labels.float() if target.activation == "sigmoid" else one_hot(labels, len(target.class_names))
+        return several.masked_fill(void, 0)
+
+    return one_hot_of(prediction), one_hot_of(label)
 
 
-def void_of(label: torch.Tensor, ignore_label: int | None) -> torch.Tensor:
-    """Where there is no label, ``(1, 1, *spatial)``; such voxels are left out of scores."""
-    if ignore_label is None:
-        return torch.zeros_like(label[:, :1], dtype=torch.bool)
-    return (label == ignore_label).all(1, keepdim=True)
-
-
-def check_classes(label: torch.Tensor, num_classes: int, activation: str) -> None:
+def check_classes(target: Target, label: torch.Tensor) -> None:
     """Refuse labels that the network does not know."""
-    if activation == "sigmoid":
-        check_class_channels(label, num_classes)
+    label, classes = label.masked_fill(_void(target, label), 0), len(target.class_names)
+    if target.activation == "sigmoid":
+        check_class_channels(label, classes)
     elif label.shape[1] != 1:
         raise ValueError(f"label has {label.shape[1]} channels, but classes that exclude each other take a class map.")
-    elif label.min() < 0 or label.max() >= num_classes:
+    elif label.min() < 0 or label.max() >= classes:
         raise ValueError(
-            f"label holds classes {int(label.min())} to {int(label.max())}, but the network knows 0 to "
-            f"{num_classes - 1}; map the labels to the network's classes"
-            + (", or give activation='sigmoid' for a network with one channel." if num_classes == 1 else ".")
+            f"label holds classes {int(label.min())} to {int(label.max())}, but the network knows 0 to {classes - 1}; "
+            "map the labels to the network's classes"
+            + (", or give activation='sigmoid' for a network with one channel." if classes == 1 else ".")
         )
+
+
+def _void(target: Target, label: torch.Tensor) -> torch.Tensor:
+    """Where there is no label, ``(1, 1, *spatial)``; such voxels are left out of scores."""
+    if target.ignore_label is None:
+        return torch.zeros_like(label[:, :1], dtype=torch.bool)
+    return (label == target.ignore_label).all(1, keepdim=True)
 
 
 def class_means(per_class: Mapping[str, Sequence[float]], activation: str = "softmax") -> dict[str, float]:

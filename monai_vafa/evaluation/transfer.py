@@ -25,7 +25,7 @@ from monai_vafa.target.preprocessing import on_grid_of
 from .case import as_case, predict
 from .evaluator import AttackEvaluator
 from .record import root_cause
-from .scoring import class_means, one_hot_labels, segmentation_scores, void_of
+from .scoring import class_means, one_hot_pair, segmentation_scores
 
 logger = logging.getLogger("monai_vafa.evaluation")
 
@@ -64,7 +64,7 @@ class Transfer:
             self._parameters[name] = joined
         self._table = CsvTable(folder / TRANSFER, TRANSFER_KEYS)
         rows = set(self._parameters.pop(_ROWS, ()))
-        self._table.rows = [row for row in self._table.rows if rows_digest([row]) in rows]
+        self._table.groups = {key: group for key, group in self._table.groups.items() if rows_digest(group) in rows}
 
     def run(self) -> None:
         """Score all that is not scored yet."""
@@ -72,15 +72,14 @@ class Transfer:
         if len(self.evaluators) < 2:
             return
         self._write()
-        finished = {self._table.key(row) for row in self._table.rows}
         for (source, made), (target, shown) in permutations(self.evaluators.items(), 2):
             for case in (case for case in made.cases if case in shown.cases):
                 for attack in (a for a in self.attacks if a in self._results[source].finished(case)):
-                    if (key := (case, source, target, attack)) not in finished:
+                    if (key := (case, source, target, attack)) not in self._table.groups:
                         self._score(key)
         models = list(self.evaluators)
         cases = list(dict.fromkeys(case for evaluator in self.evaluators.values() for case in evaluator.cases))
-        self._write(dict(zip(TRANSFER_KEYS, (cases, models, models, self.attacks), strict=True)))
+        self._write((cases, models, models, self.attacks))
 
     def _score(self, key: tuple[str, str, str, str]) -> None:
         case, source, target, attack = key
@@ -96,9 +95,9 @@ class Transfer:
         self._table.add([{**dict(zip(TRANSFER_KEYS, key, strict=True)), **scores}])
         self._write()
 
-    def _write(self, order: Mapping[str, Sequence[str]] | None = None) -> None:
+    def _write(self, order: Sequence[Sequence[str]] = ()) -> None:
         self._table.write(order)
-        digests = sorted(rows_digest([row]) for row in self._table.rows)
+        digests = sorted(map(rows_digest, self._table.groups.values()))
         write_json(self._record, {**self._parameters, _ROWS: digests})
 
 
@@ -106,20 +105,15 @@ def score_volume(
     evaluator: AttackEvaluator, case: str, volume: str | os.PathLike, *, reference: str | os.PathLike
 ) -> dict[str, float]:
     """Let a network predict another image in place of a case's own, and compare with the case's label."""
-    target = evaluator.target
-    item = evaluator.items[list(evaluator.cases).index(case)]
+    target, item = evaluator.target, evaluator.items[case]
     with oriented_like(volume, evaluator.cases[case]) as path:
         loaded = target.preprocess({**item, target.image_key: path})
     # The volume may lie on the grid of the network that it was made on.
     label = loaded[target.label_key] if target.label_key in item else LoadImage(ensure_channel_first=True)(reference)
     loaded[target.label_key] = on_grid_of(loaded[target.image_key], label)
     shown = as_case(target, loaded)
-    void = void_of(shown.label, target.ignore_label)
-    said, label = (
-        one_hot_labels(labels, len(target.class_names), target.activation, void)
-        for labels in (predict(target, shown.image), shown.label)
-    )
-    return class_means(segmentation_scores(evaluator.settings.segmentation_metrics, said, label), target.activation)
+    pair = one_hot_pair(target, predict(target, shown.image), shown.label)
+    return class_means(segmentation_scores(evaluator.settings.segmentation_metrics, *pair), target.activation)
 
 
 @contextmanager

@@ -1,19 +1,30 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Read and write result files. A file is never half written, even if the run is killed."""
+"""Read and write result files: none is ever half written, even if the run is killed, and one run has a folder."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import logging
 import math
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from unicodedata import normalize
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger("monai_vafa.results")
 
 _PARTIAL = ".partial"
 _HOST = re.sub(r"\W", "-", socket.gethostname())
@@ -54,6 +65,42 @@ def _lives_elsewhere(pid: int) -> bool:
     return True
 
 
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the operating system frees the lock of a process that dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with _locked(path) as file:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(timezone.utc):%F %T} UTC")
+        file.flush()
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows removes no open file
+                path.unlink()
+
+
+def _locked(path: Path) -> IO[str]:
+    while True:
+        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise ValueError(
+                f"output_dir={os.fspath(path.parent)!r} is in use by another run ({path.read_text(encoding='utf-8')}). "
+                "Wait until it ends or stop it, and start this one again; or choose another output_dir."
+            ) from None
+        except OSError as error:
+            logger.warning("%s can not be locked (%s): do not start a second run there.", path.parent, error)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # the one who had the lock has removed the file since it was opened here
+
+
 def unicode_text(name: str | os.PathLike[str]) -> str:
     """A path or file name as it is written into files, in whatever locale it was read from the file system."""
     return os.fspath(name).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
@@ -62,6 +109,15 @@ def unicode_text(name: str | os.PathLike[str]) -> str:
 def file_name(text: str) -> str:
     """The other way round: a file name as this locale has it."""
     return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
+def same_name(names: Sequence[str]) -> tuple[int, int] | None:
+    """Positions of the first two names that are one where letter case does not count, as on some file systems."""
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if (first := seen.setdefault(normalize("NFC", name).casefold(), i)) != i:
+            return first, i
+    return None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -112,32 +168,42 @@ def number(cell: str | None) -> float | None:
 
 class CsvTable:
     """
-    A CSV file with one row for each combination of its key columns.
+    A CSV file whose rows are found by their key columns.
 
     Args:
         path: file; what it holds already is read. ``None`` for a table in memory.
-        keys: names of the first columns, which tell rows apart.
+        keys: columns that tell groups of rows apart.
+        columns: first columns of the file, if they are not just the keys.
+
+    Attributes:
+        groups: cells of the key columns -> rows.
     """
 
-    def __init__(self, path: Path | None, keys: Sequence[str]) -> None:
-        self.path = path
-        self.keys = tuple(keys)
-        self.rows = [] if path is None else read_rows(path)
+    def __init__(self, path: Path | None, keys: Sequence[str], columns: Sequence[str] = ()) -> None:
+        self.path, self.keys, self.columns = path, keys, columns or keys
+        self.groups = self._grouped([] if path is None else read_rows(path))
+
+    def _grouped(self, rows: Iterable[dict[str, str]]) -> dict[tuple[str, ...], list[dict[str, str]]]:
+        groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
+        for row in rows:
+            groups.setdefault(tuple(row.get(column, "") for column in self.keys), []).append(row)
+        return groups
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """All rows."""
+        return [row for group in self.groups.values() for row in group]
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Add rows; one with the same keys gives way."""
-        new = [{column: cell_text(value) for column, value in row.items()} for row in rows]
-        replaced = {self.key(row) for row in new}
-        self.rows = [row for row in self.rows if self.key(row) not in replaced] + new
+        """Add rows in place of those with the same keys."""
+        added = self._grouped({column: cell_text(value) for column, value in row.items()} for row in rows)
+        self.groups = {key: group for key, group in self.groups.items() if key not in added} | added
 
-    def key(self, row: Mapping[str, str]) -> tuple[str, ...]:
-        """The cells that tell a row from others."""
-        return tuple(row[column] for column in self.keys)
-
-    def write(self, order: Mapping[str, Iterable[str]] | None = None) -> None:
-        """Write the file, rows sorted by ``order``: column -> values, the first column counting most."""
-        ranks = {column: {v: i for i, v in enumerate(values)} for column, values in (order or {}).items()}
-        self.rows.sort(key=lambda row: [rank.get(row[column], len(rank)) for column, rank in ranks.items()])
-        columns = list(dict.fromkeys([*self.keys, *(column for row in self.rows for column in row)]))
+    def write(self, order: Sequence[Sequence[str]] = ()) -> None:
+        """Write the file, sorted by ``order``: for each key column its values, the first column counting most."""
+        ranks = [{value: i for i, value in enumerate(values)} for values in order]
+        keys = sorted(self.groups, key=lambda key: [r.get(cell, len(r)) for r, cell in zip(ranks, key, strict=False)])
+        self.groups = {key: self.groups[key] for key in keys}
         if self.path is not None:
-            write_rows(self.path, columns, self.rows)
+            columns = [*self.columns, *(column for row in self.rows for column in row)]
+            write_rows(self.path, list(dict.fromkeys(columns)), self.rows)

@@ -7,20 +7,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
 import numpy as np
 
 from monai_vafa.data.paths import file_sha256
 
-from .files import CsvTable, read_json, remove_partial_files, write_file, write_json
-from .lock import folder_lock
+from .files import CsvTable, folder_lock, read_json, remove_partial_files, same_name, write_file, write_json
 from .schema import CASE_KEYS, CASES, CLEAN, LABEL, MANIFEST, METRIC_KEYS, METRICS, SUMMARY, Summary, volume_name
 from .volumes import nifti_bytes
 
@@ -59,7 +57,7 @@ class ResultFolder:
         self.folder = Path(folder)
         self._given = as_stored(parameters)
         self._inputs = dict(inputs or {})
-        self._written: list[str] = []
+        self._written: list[str] = []  # volumes, KIND/ATTACK, that the next row belongs to
         self._load()
 
     @contextmanager
@@ -78,8 +76,7 @@ class ResultFolder:
         earlier = manifest.get("parameters", summary.get("parameters"))
         self.parameters, changed = join_parameters(earlier, self._given)
         refuse_changes(place, changed, way_out)
-        self._manifest = {"parameters": self.parameters, "inputs": manifest.get("inputs", {})}
-        known = self._manifest["inputs"]
+        known = manifest.get("inputs", {})
         for case, files in self._inputs.items():
             if other := [key for key, digest in files.items() if known.get(case, files).get(key) != digest]:
                 raise ValueError(
@@ -87,39 +84,40 @@ class ResultFolder:
                     f"{way_out}"
                 )
         _check_file_names(self.parameters)
-        self._cases = CsvTable(self.folder / CASES, CASE_KEYS)
-        self._metrics = CsvTable(self.folder / METRICS, METRIC_KEYS)
-        found = _grouped(self._cases.rows), _grouped(self._metrics.rows)
+        self._tables = {
+            CASES: CsvTable(self.folder / CASES, CASE_KEYS),
+            METRICS: CsvTable(self.folder / METRICS, CASE_KEYS, METRIC_KEYS),
+        }
         self._finished: dict[str, dict[str, Any]] = {}
         damaged = []
         for case, attacks in manifest.get("finished", {}).items():
             for attack, record in attacks.items():
-                now = self._record(case, attack, found, [place for place in record if "/" in place])
+                now = self._record(case, attack, [place for place in record if "/" in place])
                 if bad := [name for name, digest in record.items() if now.get(name) != digest]:
                     damaged.append(f"{case} under {attack} is damaged ({', '.join(bad)})")
                 else:
                     self._finished.setdefault(case, {})[attack] = record
-        if found[0] and "finished" not in manifest:
+        if self._tables[CASES].groups and "finished" not in manifest:
             damaged.append(f"{self.folder / MANIFEST} is gone or damaged")
-        for table in (self._cases, self._metrics):
-            table.rows = [row for row in table.rows if row.get("attack") in self._finished.get(row.get("case", ""), {})]
+        for table in self._tables.values():
+            table.groups = {key: rows for key, rows in table.groups.items() if key[1] in self.finished(key[0])}
+        self._manifest = {"parameters": self.parameters, "inputs": known, "finished": self._finished}
         return damaged
 
-    def _record(
-        self, case: str, attack: str, tables: Sequence[Mapping[Any, Any]], volumes: Sequence[str]
-    ) -> dict[str, str]:
+    def _record(self, case: str, attack: str, volumes: Sequence[str]) -> dict[str, str]:
         """Hashes of the rows and volumes, named KIND/ATTACK, of a case under an attack, as they are."""
-        record = {n: rows_digest(t.get((case, attack), [])) for n, t in zip((CASES, METRICS), tables, strict=True)}
+        rows = {name: rows_digest(table.groups.get((case, attack), [])) for name, table in self._tables.items()}
         paths = {place: self.volume(kind, case, name) for place in volumes for kind, name in [place.split("/")]}
-        return {**record, **{place: file_sha256(path) for place, path in paths.items() if path.is_file()}}
+        return rows | {place: file_sha256(path) for place, path in paths.items() if path.is_file()}
 
     def finished(self, case: str) -> set[str]:
         """Names of the attacks whose results for a case are complete."""
         return set(self._finished.get(case, {}))
 
-    def has_volumes(self, case: str, name: str) -> bool:
-        """Whether the volumes of a finished attack were written."""
-        return f"adversarial/{name}" in self._finished.get(case, {}).get(name, ())
+    def missing(self, case: str, attacks: Sequence[str], saved: Collection[str]) -> list[str]:
+        """Those of the attacks that are not finished, or lack the volumes that are to be saved."""
+        done = self._finished.get(case, {})
+        return [a for a in attacks if a not in done or (a in saved and f"adversarial/{a}" not in done[a])]
 
     def volume(self, kind: str, case: str, name: str) -> Path:
         """Path of a volume, whether it is there or not; see :func:`~monai_vafa.results.schema.volume_name`."""
@@ -141,26 +139,24 @@ class ResultFolder:
 
     def add(self, case_row: Mapping[str, Any], metric_rows: Sequence[Mapping[str, Any]]) -> None:
         """Record one attack on one case, together with the volumes written since the last one."""
-        self._metrics.add(metric_rows)
-        self._cases.add([case_row])
+        self._tables[CASES].add([case_row])
+        self._tables[METRICS].add(metric_rows)
         self.flush()
         case, attack = case_row["case"], case_row["attack"]
-        tables = _grouped(self._cases.rows), _grouped(self._metrics.rows)
-        record = self._record(case, attack, tables, self._written)
+        self._finished.setdefault(case, {})[attack] = self._record(case, attack, self._written)
         self._written = []
-        self._finished.setdefault(case, {})[attack] = record
         self._manifest["inputs"].setdefault(case, self._inputs.get(case, {}))
         finished = {name: dict(sorted(attacks.items())) for name, attacks in sorted(self._finished.items())}
         write_json(self.folder / MANIFEST, {**self._manifest, "finished": finished})
 
     def flush(self, cases: Sequence[str] = (), attacks: Sequence[str] = ()) -> None:
-        """Write both tables."""
-        for table in (self._metrics, self._cases):
-            table.write({"case": cases, "attack": attacks})
+        """Write both tables, the one of cases last: it tells what is finished."""
+        for name in (METRICS, CASES):
+            self._tables[name].write((cases, attacks))
 
     def rows(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         """Rows of ``cases.csv`` and of ``metrics.csv`` so far."""
-        return self._cases.rows, self._metrics.rows
+        return self._tables[CASES].rows, self._tables[METRICS].rows
 
     def write_summary(self, summary: Summary) -> None:
         """Write ``summary.json``."""
@@ -176,13 +172,6 @@ def whole_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _grouped(rows: Sequence[Mapping[str, str]]) -> dict[tuple[Any, Any], list[Mapping[str, str]]]:
-    groups: dict[tuple[Any, Any], list[Mapping[str, str]]] = {}
-    for row in rows:
-        groups.setdefault((row.get("case"), row.get("attack")), []).append(row)
-    return groups
-
-
 def rows_digest(rows: Sequence[Mapping[str, str]]) -> str:
     """Hash of rows of a CSV file, but for the time it took and the order of columns."""
     cells = [sorted((str(k), k == "seconds" or v) for k, v in row.items() if v) for row in rows]
@@ -190,16 +179,14 @@ def rows_digest(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def _check_file_names(parameters: Mapping[str, Any]) -> None:
-    """Refuse names that lead to one file, also where letter case does not count."""
-    seen: dict[str, tuple[str, str]] = {}
-    for pair in product(parameters.get("cases", ()), (CLEAN, LABEL, *parameters.get("attacks", ()))):
-        name = normalize("NFC", "_".join(pair)).casefold()
-        if (other := seen.setdefault(name, pair)) != pair:
-            (case, attack), (case2, attack2) = other, pair
-            raise ValueError(
-                f"case {case!r} with {attack!r} and case {case2!r} with {attack2!r} would share the file "
-                f"{'_'.join(pair)}.nii.gz: rename an attack or the file of a case."
-            )
+    """Refuse names that lead to one file."""
+    pairs = list(product(parameters.get("cases", ()), (CLEAN, LABEL, *parameters.get("attacks", ()))))
+    if two := same_name(["_".join(pair) for pair in pairs]):
+        (case, attack), (case2, attack2) = (pairs[i] for i in two)
+        raise ValueError(
+            f"case {case!r} with {attack!r} and case {case2!r} with {attack2!r} would share the file "
+            f"{case2}_{attack2}.nii.gz: rename an attack or the file of a case."
+        )
 
 
 def as_stored(content: Any) -> Any:

@@ -17,9 +17,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_vafa.results.files import remove_partial_files, write_file
+from monai_vafa.results.files import folder_lock, remove_partial_files, write_file
 from monai_vafa.results.folder import ResultFolder
-from monai_vafa.results.lock import folder_lock
 
 QUICK = {"quantize_only": {}}
 
@@ -185,7 +184,7 @@ def test_a_benchmark_is_locked_too(benchmark, tmp_path):
 def test_a_dead_process_keeps_no_lock(tmp_path):
     code = f"""
         import pathlib, time
-        from monai_vafa.results.lock import folder_lock
+        from monai_vafa.results.files import folder_lock
         with folder_lock(pathlib.Path({str(tmp_path)!r})):
             print("locked", flush=True)
             time.sleep(60)
@@ -250,16 +249,16 @@ _IN_A_C_LOCALE = """
     import sys
     from monai_vafa.results.files import unicode_text, write_text
     from monai_vafa.results.folder import ResultFolder
-    from monai_vafa.evaluation.case import case_names
+    from monai_vafa.evaluation.case import named_cases
     import numpy as np
 
     path = sys.argv[2]
-    [(case, image)] = case_names([{"image": path}], "image").items()
-    parameters = {"attacks": {"pgd": {}}, "cases": {case: unicode_text(image)}}
+    [case] = named_cases([{"image": path}], "image")
+    parameters = {"attacks": {"pgd": {}}, "cases": {case: unicode_text(path)}}
     made = ResultFolder(sys.argv[1], parameters, {case: {"image": "1"}})
     print(len(made.finished(case)))
     with made.locked():
-        made.write_volume("predictions", case, "pgd", np.zeros((1, 2, 2, 2), np.uint8), np.eye(4), image)
+        made.write_volume("predictions", case, "pgd", np.zeros((1, 2, 2, 2), np.uint8), np.eye(4), path)
         row = {"case": case, "attack": "pgd", "dsc": 0.5}
         made.add(row, [{**row, "class": "Gefäß"}])
         made.write_summary({"parameters": made.parameters})

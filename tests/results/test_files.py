@@ -36,6 +36,6 @@ def test_rows_of_the_same_keys_give_way_and_are_sorted(tmp_path):
     table = CsvTable(tmp_path / "t.csv", ("case", "attack"))
     table.add([{"case": "b", "attack": "x", "v": 1}, {"case": "a", "attack": "y", "v": 2}])
     table.add([{"case": "b", "attack": "x", "v": 3}])
-    table.write({"case": ["a", "b"]})
+    table.write([["a", "b"]])
     again = CsvTable(tmp_path / "t.csv", ("case", "attack"))
     assert [(row["case"], row["v"]) for row in again.rows] == [("a", "2"), ("b", "3")]
