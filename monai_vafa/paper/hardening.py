@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from monai_vafa.report.benchmark import Benchmark, mean
 from monai_vafa.report.figures import (
     ClassPainter,
     axial_slice,
+    gray_levels,
+    is_stored,
     load_volume,
     most_changed_slice,
     new_figure,
@@ -42,15 +44,14 @@ def hardening_table(benchmark: Benchmark) -> Table:
     columns = _columns(benchmark)
     known = {column: {m: _published(benchmark, m, column) for m in benchmark.hardened} for column in columns}
     beside = [column for column in columns if set(known[column].values()) != {"-"}]
-    header = [name for c in columns for name in (c, *([f"published {c}"] if c in beside else []))]
-    rows = [[*_LABELS, *header]]
+    rows = [[*_LABELS, *(name for c in columns for name in (c, *([f"published {c}"] if c in beside else [])))]]
     for model, labels in benchmark.hardened.items():
-        worst = benchmark.worst_means(model).get(_WORST, {}).get("dsc")
+        means = {**benchmark.means(model), **benchmark.worst_means(model)}
         cells = []
         for column in columns:
-            value = worst if column == _WORST else benchmark.value(model, column, "dsc")
-            cells += [cell("dsc", value), *([known[column][model]] if column in beside else [])]
-        if not benchmark.means(model):
+            published = [known[column][model]] if column in beside else []
+            cells += [cell("dsc", means.get(column, {}).get("dsc")), *published]
+        if not means:
             cells[0] = "no results"
         rows.append([*labels, *cells])
     notes = _uneven(benchmark)
@@ -79,19 +80,16 @@ def change_table(benchmark: Benchmark) -> Table:
         for column in columns:
             ours = _case_scores(benchmark, model, column)
             theirs = _case_scores(benchmark, references[network], column) if network in references else {}
-            differences = [ours[case] - theirs[case] for case in ours if case in theirs]
-            partly |= 0 < len(differences) < max(len(ours), len(theirs))
-            cells.append(_points(mean(differences)))
+            change = mean(ours[case] - theirs[case] for case in ours if case in theirs)
+            partly |= change is not None and ours.keys() != theirs.keys()
+            # adding zero removes the sign of -0.0
+            cells.append("-" if change is None else f"{round(100 * change, 2) + 0.0:+.2f}")
         if not benchmark.means(model):
             cells[0] = "no results"
         rows.append([network, against, *cells])
         notes += [f"{network}, {against}: over the cases that both models have."] if partly else []
-    return Table(
-        "Change against the model trained on clean images, in points of DSC",
-        rows,
-        [*lonely.values(), *notes],
-        labels=2,
-    )
+    title = "Change against the model trained on clean images, in points of DSC"
+    return Table(title, rows, [*lonely.values(), *notes], labels=2)
 
 
 def _columns(benchmark: Benchmark) -> list[str]:
@@ -127,22 +125,6 @@ def _uneven(benchmark: Benchmark) -> list[str]:
     ]
 
 
-def _points(change: float | None) -> str:
-    # adding zero removes the sign of -0.0
-    return "-" if change is None else f"{round(100 * change, 2) + 0.0:+.2f}"
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """What is drawn: the model that decides the slice, the case, models as rows, attacks as columns, the strongest."""
-
-    reference: str
-    case: str
-    models: list[str]
-    columns: list[str]
-    strongest: str
-
-
 def hardening_figure(benchmark: Benchmark) -> Path | None:
     """
     Draw the first case like the paper's comparison of robust models: a row per hardened model, a column for the clean
@@ -154,66 +136,67 @@ def hardening_figure(benchmark: Benchmark) -> Path | None:
     more than six columns, clean and the strongest attacks are drawn; if there are more than eight models, those of one
     network.
     """
-    if (grid := _choose(benchmark)) is None:
+    if (chosen := _choose(benchmark)) is None:
         return None
-    summary = benchmark.summaries[grid.reference]
-    reference = [
-        _load_ras(_volume(benchmark, grid.reference, "predictions", grid.case, name))
-        for name in (LABEL, CLEAN, grid.strongest)
-    ]
-    label, clean, attacked = (np.asarray(volume.dataobj) for volume in reference)
+    reference, case, attacks = chosen
+    # controls give way first
+    dsc = {attack: benchmark.case_values(reference, attack, "dsc").get(case, 1.0) for attack in attacks}
+    ranked = sorted(attacks, key=lambda attack: (benchmark.facts[attack]["control"], dsc[attack]))
+    columns = [CLEAN, *(attack for attack in attacks if attack in ranked[: _MOST_COLUMNS - 1])]
+    models = [model for model in benchmark.hardened if _is_comparable(benchmark, model, case)]
+    if len(models) > _MOST_ROWS:
+        network = benchmark.hardened[reference][0]
+        models = [model for model in models if benchmark.hardened[model][0] == network][:_MOST_ROWS]
+
+    volumes = [_load_ras(benchmark, reference, "predictions", case, name) for name in (LABEL, CLEAN, ranked[0])]
+    label, clean, attacked = (np.asarray(volume.dataobj) for volume in volumes)
     axial = most_changed_slice(label, clean, [attacked])
+    summary = benchmark.summaries[reference]
     painter = ClassPainter(summary["class_names"], label, summary.get("activation", "softmax"))
     width, height = label.shape[:2]
-    across = len(grid.columns) + 1
-    figure = new_figure(_CELL * across + 0.5, _CELL * height / width * len(grid.models) + 1.2)
-    axes = figure.subplots(len(grid.models), across, squeeze=False)
-    for axis, title in zip(axes[0], ("reference labels", *grid.columns), strict=True):
+    across = len(columns) + 1
+    figure = new_figure(_CELL * across + 0.5, _CELL * height / width * len(models) + 1.2)
+    axes = figure.subplots(len(models), across, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
+    for axis, title in zip(axes[0], ("reference labels", *columns), strict=True):
         axis.set_title(title, fontsize=9)
-    for row, model in zip(axes, grid.models, strict=True):
-        index = _same_height(reference[0], axial, _load_ras(_volume(benchmark, model, "predictions", grid.case, LABEL)))
-        image = load_volume(_volume(benchmark, model, "adversarial", grid.case, CLEAN))[..., 0]
-        gray: dict[str, Any] = {"cmap": "gray", "vmin": float(image.min()), "vmax": float(image.max())}
+    for row, model in zip(axes, models, strict=True):
+        load = partial(_load_ras, benchmark, model)
+        index = _same_height(volumes[0], axial, load("predictions", case, LABEL))
+        gray = gray_levels(load("adversarial", case, CLEAN).dataobj[..., 0])
         row[0].set_ylabel("\n".join(benchmark.hardened[model]), fontsize=9)
-        for axis, name in zip(row, (LABEL, *grid.columns), strict=True):
-            axis.set_xticks([])
-            axis.set_yticks([])
+        for axis, name in zip(row, (LABEL, *columns), strict=True):
             shown = CLEAN if name == LABEL else name
-            if not _is_stored(benchmark, model, grid.case, shown):
+            if not is_stored(benchmark.folder / model, case, shown):
                 axis.text(0.5, 0.5, "no results", transform=axis.transAxes, ha="center", va="center", fontsize=8)
                 continue
-            image = _load_ras(_volume(benchmark, model, "adversarial", grid.case, shown)).dataobj[..., 0]
-            prediction = _load_ras(_volume(benchmark, model, "predictions", grid.case, name)).dataobj
-            axis.imshow(axial_slice(np.asarray(image), index), interpolation="nearest", **gray)
-            axis.imshow(painter.paint(np.asarray(prediction), index), interpolation="nearest")
-            if (dsc := benchmark.case_values(model, name, "dsc").get(grid.case)) is not None:
+            image, prediction = load("adversarial", case, shown), load("predictions", case, name)
+            axis.imshow(axial_slice(np.asarray(image.dataobj[..., 0]), index), **gray)
+            axis.imshow(painter.paint(np.asarray(prediction.dataobj), index), interpolation="nearest")
+            if (score := benchmark.case_values(model, name, "dsc").get(case)) is not None:
                 box = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "linewidth": 0}
                 corner: dict[str, Any] = {"ha": "left", "va": "top", "color": "white", "fontsize": 8, "bbox": box}
-                axis.text(0.03, 0.97, cell("dsc", dsc), transform=axis.transAxes, **corner)
+                axis.text(0.03, 0.97, cell("dsc", score), transform=axis.transAxes, **corner)
     if patches := painter.legend():
         figure.legend(handles=patches, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
-    line = f"{grid.case}, axial slice {axial}; row: network, trained against; column: attack; corner: DSC of the case"
-    path = benchmark.folder / "figures" / f"hardening_{grid.case}.png"
+    line = f"{case}, axial slice {axial}; row: network, trained against; column: attack; corner: DSC of the case"
+    path = benchmark.folder / "figures" / f"hardening_{case}.png"
     return save_figure(figure, path, f"{line}\n{benchmark.description}")
 
 
-def _choose(benchmark: Benchmark) -> _Grid | None:
-    """The first case with an attack on a model trained on clean images, or else on any."""
-    for reference in sorted(benchmark.hardened, key=lambda model: benchmark.hardened[model][1] != CLEAN):
-        summary = benchmark.summaries[reference]
+def _choose(benchmark: Benchmark) -> tuple[str, str, list[str]] | None:
+    """Model, case and attacks of the first case attacked on a model trained on clean images, or else on any."""
+    for model in sorted(benchmark.hardened, key=lambda model: benchmark.hardened[model][1] != CLEAN):
+        summary = benchmark.summaries[model]
         for case in (c for c in summary.get("cases", []) if c not in summary["failed"]):
-            attacks = [a for a in benchmark.attacks if _is_stored(benchmark, reference, case, a)]
-            if attacks and _is_comparable(benchmark, reference, case):
-                dsc = {a: benchmark.case_values(reference, a, "dsc").get(case, 1.0) for a in attacks}
-                # controls give way first
-                ranked = sorted(attacks, key=lambda a: (benchmark.is_control(a), dsc[a]))
-                kept = [a for a in attacks if a in ranked[: _MOST_COLUMNS - 1]]
-                models = [m for m in benchmark.hardened if _is_comparable(benchmark, m, case)]
-                if len(models) > _MOST_ROWS:
-                    network = benchmark.hardened[reference][0]
-                    models = [m for m in models if benchmark.hardened[m][0] == network][:_MOST_ROWS]
-                return _Grid(reference, case, models, [CLEAN, *kept], ranked[0])
+            attacks = [a for a in benchmark.attacks if is_stored(benchmark.folder / model, case, a)]
+            if attacks and _is_comparable(benchmark, model, case):
+                return model, case, attacks
     return None
+
+
+def _is_comparable(benchmark: Benchmark, model: str, case: str) -> bool:
+    folder = benchmark.folder / model
+    return (folder / volume_name("predictions", case, LABEL)).is_file() and is_stored(folder, case, CLEAN)
 
 
 def _same_height(label: nib.Nifti1Image, axial: int, other: nib.Nifti1Image) -> int:
@@ -223,20 +206,8 @@ def _same_height(label: nib.Nifti1Image, axial: int, other: nib.Nifti1Image) -> 
     return int(np.clip(np.rint(np.linalg.solve(there, middle)[2]), 0, other.shape[2] - 1))
 
 
-def _load_ras(path: Path) -> nib.Nifti1Image:
+def _load_ras(benchmark: Benchmark, model: str, kind: str, case: str, name: str) -> nib.Nifti1Image:
     """A volume ``(H, W, D, C)`` turned to RAS: the models of a benchmark need not share an orientation."""
+    path = benchmark.folder / model / volume_name(kind, case, name)
     affine = nib.load(path).affine  # type: ignore[attr-defined]
     return nib.as_closest_canonical(nib.Nifti1Image(load_volume(path), affine))
-
-
-def _volume(benchmark: Benchmark, model: str, kind: str, case: str, name: str) -> Path:
-    return benchmark.folder / model / volume_name(kind, case, name)
-
-
-def _is_stored(benchmark: Benchmark, model: str, case: str, name: str) -> bool:
-    return all(_volume(benchmark, model, kind, case, name).is_file() for kind in ("adversarial", "predictions"))
-
-
-def _is_comparable(benchmark: Benchmark, model: str, case: str) -> bool:
-    labelled = _volume(benchmark, model, "predictions", case, LABEL).is_file()
-    return labelled and _is_stored(benchmark, model, case, CLEAN)

@@ -12,38 +12,21 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from typing import Any
 
-Scores = tuple[float, float | None, float | None]  # DSC, HD95, 100(1-LPIPS)
-
-_PAPER = "Published: Hanif et al., MICCAI 2023 (arXiv 2307.07269)"
-_SOURCE = f"{_PAPER}, Synapse"
-_OTHERS = "other weights, volumes or settings than theirs give other numbers."
-# table -> what stands below it
-CONDITIONS = {
-    "table 1": f"{_SOURCE}, block 32, 20 steps, eps and sigma in intensity levels (0-255); {_OTHERS}",
-    "q_max": f"{_SOURCE}, UNETR, block 8, 20 steps; {_OTHERS}",
-    "steps": f"{_SOURCE}, UNETR, block 8, q_max 20; {_OTHERS}",
-    "block_size": f"{_SOURCE}, UNETR, q_max 20, 20 steps; {_OTHERS}",
-    "table 2, synapse": f"{_SOURCE}, eps 4 in intensity levels (0-255), q_max 20, block 32; models trained on clean "
-    f"images from its Table 1; {_OTHERS}",
-    "table 2, acdc": f"{_PAPER}, ACDC, eps 2 in intensity levels (0-255), q_max 10, block 32; {_OTHERS}",
-}
+Scores = list[float | None]  # DSC, HD95, 100(1-LPIPS)
 
 _NUMBERS = json.loads(resources.files(__package__).joinpath("published.json").read_text(encoding="utf-8"))
 
-
-def _by_value(scores: dict[str, list[float | None]]) -> dict[Any, Any]:
-    """Scores by their budget as a number; those of clean images have none."""
-    return {json.loads(value) if value else None: tuple(row) for value, row in scores.items()}
-
-
-# model -> attack -> budget (eps or sigma in levels, q_max) -> scores; clean has none
-TABLE_1: dict[str, dict[str, dict[float | None, Scores]]] = {
-    model: {attack: _by_value(row) for attack, row in rows.items()} for model, rows in _NUMBERS["table_1"].items()
+# table -> what stands below it
+CONDITIONS = {
+    table: f"Published: Hanif et al., MICCAI 2023 (arXiv 2307.07269), {settings}; other weights, volumes or settings "
+    "than theirs give other numbers."
+    for table, settings in _NUMBERS["settings"].items()
 }
-# parameter of VAFA -> its value -> scores; UNETR
-SWEEPS: dict[str, dict[float, Scores]] = {name: _by_value(rows) for name, rows in _NUMBERS["sweeps"].items()}
+# model -> attack -> budget as text (eps or sigma in levels, q_max) -> scores; that of clean is empty
+TABLE_1: dict[str, dict[str, dict[str, Scores]]] = _NUMBERS["table_1"]
+# parameter of VAFA -> its value as text -> scores; UNETR
+SWEEPS: dict[str, dict[str, Scores]] = _NUMBERS["sweeps"]
 # data set -> parameter -> its value in Table 2
 TABLE_2_BUDGETS: dict[str, dict[str, float]] = _NUMBERS["table_2_budgets"]
 # data set -> network -> what it was trained against -> attack -> DSC; the rows "clean" are Table 1 at the same budgets

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from monai_vafa.report.benchmark import Benchmark
@@ -28,16 +29,15 @@ def budget_table(benchmark: Benchmark) -> Table:
     beside = benchmark.published == "synapse"
     rows = [["", "", "budget", *_HEADERS, *(f"published {name}" for name in _HEADERS if beside)]]
     for model in benchmark.models:
-        means = benchmark.means(model)
-        for attack in means:
-            budget = None if attack == CLEAN else benchmark.budget(attack)
-            points = benchmark.sweep(attack, budget) if budget else []
+        known = TABLE_1.get(_network(benchmark, model), {})
+        for attack in benchmark.means(model):
+            budget = benchmark.budget(attack)
+            points = benchmark.sweep(attack, budget)
             pair = _PAIRS.get(budget or "", ())
             wanted = [p for p in points if p[0] in pair] or [p for p in points if p[1] == attack] or [(None, attack)]
-            ours = [[cell(c, benchmark.value(model, row, c)) for c in _COLUMNS] for _, row in wanted]
-            known = TABLE_1.get(_network(benchmark, model), {}).get(attack, {})
-            theirs = [_published(known, value, 1) for value, _ in wanted]
             label = f"{budget} {' / '.join(_plain(value) for value, _ in wanted)}" if points else "-"
+            ours = [[cell(c, benchmark.value(model, row, c)) for c in _COLUMNS] for _, row in wanted]
+            theirs = [_published(known.get(attack, {}), value, 1) for value, _ in wanted]
             rows.append([model, attack, label, *_joined(ours), *(_joined(theirs) if beside else [])])
     return Table("Budgets of the paper", rows, [CONDITIONS["table 1"]] if beside else [], labels=3)
 
@@ -46,23 +46,22 @@ def sweep_tables(benchmark: Benchmark) -> list[Table]:
     """DSC and 100(1-LPIPS) for each value of q_max, steps and block size, for attacks with several of them."""
     tables = []
     models = [model for model in benchmark.models if benchmark.means(model)]
-    for attack in benchmark.attacks:
-        for parameter, known in SWEEPS.items():
-            points = benchmark.sweep(attack, parameter)
-            if len(points) < 2:
-                continue
-            comparable = benchmark.published == "synapse" and attack == "vafa"
-            beside = [m for m in models if comparable and _network(benchmark, m) == "unetr"]
-            header, rows = [parameter], [[_plain(value)] for value, _ in points]
-            for model in models:
-                header += [f"{model} DSC", f"{model} 100(1-LPIPS)"]
-                for line, (_, row) in zip(rows, points, strict=True):
-                    line += [cell(c, benchmark.value(model, row, c)) for c in ("dsc", "lpips")]
-                if model in beside:
-                    header += ["published DSC", "published 100(1-LPIPS)"]
-                    for line, (value, _) in zip(rows, points, strict=True):
-                        line += _published(known, value, 2)[::2]
-            tables.append(Table(f"{attack}: {parameter}", [header, *rows], [CONDITIONS[parameter]] if beside else []))
+    for attack, (parameter, known) in product(benchmark.attacks, SWEEPS.items()):
+        points = benchmark.sweep(attack, parameter)
+        if len(points) < 2:
+            continue
+        comparable = benchmark.published == "synapse" and attack == "vafa"
+        beside = [model for model in models if comparable and _network(benchmark, model) == "unetr"]
+        columns = [[parameter, *(_plain(value) for value, _ in points)]]
+        for model in models:
+            for c in ("dsc", "lpips"):
+                values = [cell(c, benchmark.value(model, row, c)) for _, row in points]
+                columns.append([f"{model} {COLUMNS[c].header}", *values])
+            if model in beside:
+                dsc, _, lpips = zip(*(_published(known, value, 2) for value, _ in points), strict=True)
+                columns += [["published DSC", *dsc], ["published 100(1-LPIPS)", *lpips]]
+        rows = [list(row) for row in zip(*columns, strict=True)]
+        tables.append(Table(f"{attack}: {parameter}", rows, [CONDITIONS[parameter]] if beside else []))
     return tables
 
 
@@ -72,13 +71,14 @@ def _network(benchmark: Benchmark, model: str) -> str:
     return network if trained_against == CLEAN else ""
 
 
-def _published(known: Mapping[Any, Scores], value: Any, digits: int) -> list[str]:
-    scores = next((scores for budget, scores in known.items() if budget == value), (None, None, None))
+def _published(known: Mapping[str, Scores], value: Any, digits: int) -> list[str]:
+    scores = known.get(_plain(value), [None] * 3)
     return ["-" if score is None else f"{score:.{digits}f}" for score in scores]
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+    """A budget as text; that of clean images is empty."""
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value or "")
 
 
 def _joined(points: list[list[str]]) -> list[str]:

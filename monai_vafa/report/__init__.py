@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from .benchmark_report import Section, write_benchmark_report
 from .figures import case_figure
-from .run_report import write_report
-from .tables import format_tables
+from .reports import write_benchmark_report, write_report
+from .tables import Section, format_tables
 
 __all__ = ["Section", "case_figure", "format_tables", "write_benchmark_report", "write_report"]

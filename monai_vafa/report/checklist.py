@@ -11,32 +11,30 @@ it says which doubt remains.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from monai_vafa.results.files import read_rows
+from monai_vafa.results.files import read_rows, write_json
 from monai_vafa.results.schema import COLUMNS, LABEL, METRICS, volume_name
 
-from .benchmark import Benchmark, mean
+from .benchmark import HUGE_BUDGET, Benchmark, mean
 from .figures import load_volume
+from .tables import Section, Table
 
-Line = dict[str, str]  # check, verdict, reason
-ROLES = ("iterative", "single_step", "gradient_free", "noise", "quantize", "frequency")
-_HUGE = "huge_budget"  # the one role that is a number instead of a row
 _MASKED = "gradients may be masked"
 
 
-def check_roles(roles: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` if a role of the checklist, or the row it names, is unknown."""
-    for role, name in roles.items():
-        if role not in (*ROLES, _HUGE):
-            raise ValueError(f"checklist role {role!r} is none of {', '.join((*ROLES, _HUGE))}.")
-        if role != _HUGE and name not in rows:
-            raise ValueError(f"checklist[{role!r}] names {name!r}, which is none of {', '.join(rows)}.")
+def checklist_section(benchmark: Benchmark) -> Section:
+    """A table per model, also written as ``checklist.json``; empty if the benchmark has no checklist."""
+    if benchmark.checklist is None:
+        return Section("Checklist", [])
+    lines = {model: referee_checklist(benchmark, model) for model in benchmark.models}
+    write_json(benchmark.folder / "checklist.json", lines)
+    header = ["check", "verdict", "reason"]
+    tables = [Table(model, [header, *(list(line.values()) for line in lines[model])], labels=3) for model in lines]
+    return Section("Checklist", tables)
 
 
-def referee_checklist(benchmark: Benchmark, model: str) -> list[Line]:
+def referee_checklist(benchmark: Benchmark, model: str) -> list[dict[str, str]]:
     """Every check on one model: pass, fail or not applicable; the benchmark's ``checklist`` assigns the roles."""
     evidence = _Evidence(benchmark, model)
     lines = []
@@ -84,12 +82,12 @@ class _Evidence:
     """Numbers of one model, by the roles of the checklist; a missing one raises with the way to get it."""
 
     def __init__(self, benchmark: Benchmark, model: str) -> None:
-        self.benchmark = benchmark
-        self.model = model
+        self.benchmark, self.model = benchmark, model
+        self.roles = benchmark.checklist or {}
 
     def role(self, role: str) -> str:
         """Name of the row that plays a role."""
-        if not (name := (self.benchmark.checklist or {}).get(role)):
+        if not (name := self.roles.get(role)):
             raise _MissingEvidence(f"name a row for the role {role!r} in the checklist.")
         return name
 
@@ -103,46 +101,29 @@ class _Evidence:
             raise _MissingEvidence(f"{row} has no {COLUMNS[column].header} for {self.model}; run it again.")
         return value
 
-    def sweep(self, attack: str) -> list[str]:
-        """Rows of an attack by rising budget."""
-        parameter, _ = self._size(attack)
-        return [row for _, row in self.benchmark.sweep(attack, parameter)]
+    def size(self, attack: str) -> tuple[str, float]:
+        """The parameter that bounds an attack, and its value in the base row."""
+        parameter = self.benchmark.budget(attack)
+        value = self.benchmark.base_value(attack, parameter)
+        if parameter is None or not isinstance(value, (int, float)):
+            raise _MissingEvidence(f"the budget of {attack} is not known; run a model to its end.")
+        return parameter, value
+
+    def sweep(self, attack: str) -> list[tuple[float, str]]:
+        """``(budget, row)`` of an attack by rising budget."""
+        return self.benchmark.sweep(attack, self.size(attack)[0])
 
     def same_size(self, other: str) -> tuple[str, str]:
         """Budget of the iterative attack's base row as text, and the row of another attack that has the same."""
         name = self.role("iterative")
-        (parameter, size), (its_parameter, its_size) = self._size(name), self._size(other)
-        row = next((row for value, row in self.benchmark.sweep(other, its_parameter) if value == size), None)
+        (parameter, size), (its_parameter, its_size) = self.size(name), self.size(other)
+        row = next((row for value, row in self.sweep(other) if value == size), None)
         if row is None:
             raise _MissingEvidence(
                 f"{name} has {parameter} {size:g} and {other} {its_parameter} {its_size:g}; give them the same, "
                 f"or sweep the {its_parameter} of {other} over {size:g} too."
             )
         return f"{parameter} {size:g}", row
-
-    def budget_points(self) -> tuple[str, list[tuple[float, float]]]:
-        """The iterative attack, and its DSC in percent by rising budget."""
-        name = self.role("iterative")
-        parameter, _ = self._size(name)
-        return name, [(value, self.dsc(row)) for value, row in self.benchmark.sweep(name, parameter)]
-
-    def transferred(self, attack: str) -> list[tuple[str, float, float]]:
-        """For each other model: its name, and the DSC of the attack made on this and on that one, same cases."""
-        pairs = []
-        for source in self.benchmark.models:
-            scores = self.benchmark.transferred(source, self.model, attack)
-            own = self.benchmark.white_box(self.model, attack, list(scores))
-            other = mean(list(scores.values()))
-            if source != self.model and own is not None and other is not None:
-                pairs.append((source, 100 * own, 100 * other))
-        return pairs
-
-    def _size(self, attack: str) -> tuple[str, float]:
-        parameter = self.benchmark.budget(attack)
-        value = None if parameter is None else self.benchmark.base_value(attack, parameter)
-        if parameter is None or not isinstance(value, (int, float)):
-            raise _MissingEvidence(f"the budget of {attack} is not known; run a model to its end.")
-        return parameter, value
 
 
 def _beats_single_step(e: _Evidence) -> tuple[bool, str]:
@@ -166,7 +147,8 @@ def _converged(e: _Evidence) -> tuple[bool, str]:
 
 
 def _grows(e: _Evidence) -> tuple[bool, str]:
-    name, points = e.budget_points()
+    name = e.role("iterative")
+    points = [(value, e.dsc(row)) for value, row in e.sweep(name)]
     if len(points) < 2:
         raise _MissingEvidence(f"sweep the budget of {name}.")
     curve = ", ".join(f"{value:g}: {dsc:.2f}" for value, dsc in points)
@@ -175,22 +157,24 @@ def _grows(e: _Evidence) -> tuple[bool, str]:
 
 
 def _reaches_chance(e: _Evidence) -> tuple[bool, str]:
-    name, points = e.budget_points()
-    if (huge := (e.benchmark.checklist or {}).get(_HUGE)) is None:
-        raise _MissingEvidence(f"name a {_HUGE} in the checklist, e.g. half the intensity scale, 128.")
-    dsc = next((dsc for value, dsc in points if value == huge), None)
-    if dsc is None:
+    name = e.role("iterative")
+    if (huge := e.roles.get(HUGE_BUDGET)) is None:
+        raise _MissingEvidence(f"name a {HUGE_BUDGET} in the checklist, e.g. half the intensity scale, 128.")
+    row = next((row for value, row in e.sweep(name) if value == huge), None)
+    if row is None:
         raise _MissingEvidence(f"add {huge} to the budgets over which {name} is swept.")
     if (chance := chance_dsc(e.benchmark, e.model)) is None:
         raise _MissingEvidence("no DSC of a class in metrics.csv, or no saved label; run the model again.")
-    return dsc <= chance, f"{name} at {huge} reaches DSC {dsc:.2f}; guessing at random gives {chance:.2f}."
+    return e.dsc(
+        row
+    ) <= chance, f"{name} at {huge} reaches DSC {e.dsc(row):.2f}; guessing at random gives {chance:.2f}."
 
 
 def _beats_noise(e: _Evidence) -> tuple[bool, str]:
     name = e.role("iterative")
     moved = e.mean(name, "rmse")
     # Noise of the same nominal size may come out smaller, since clipping takes more of it.
-    rows = e.sweep(e.role("noise"))
+    rows = [row for _, row in e.sweep(e.role("noise"))]
     row = next((row for row in rows if e.mean(row, "rmse") >= moved), rows[-1])
     attacked, noisy, size = e.dsc(name), e.dsc(row), e.mean(row, "rmse")
     told = f"{name} reaches DSC {attacked:.2f} at RMSE {moved:.2f}, {row} {noisy:.2f} at {size:.2f}"
@@ -206,13 +190,16 @@ def _beats_quantizing(e: _Evidence) -> tuple[bool, str]:
 
 
 def _beats_transfer(e: _Evidence) -> tuple[bool, str]:
-    name = e.role("iterative")
-    pairs = e.transferred(name)
-    if not pairs:
+    name, good, told = e.role("iterative"), True, []
+    for source in e.benchmark.models:
+        scores = e.benchmark.transferred(source, e.model, name)
+        own, other = e.benchmark.white_box(e.model, name, scores), mean(scores.values())
+        if source != e.model and own is not None and other is not None:
+            good &= _within(100 * (own - other), 0.5)
+            told.append(f"made on it {100 * own:.2f}, made on {source} {100 * other:.2f}")
+    if not told:
         raise _MissingEvidence(f"benchmark a second model and transfer {name} between them.")
-    good = all(_within(own - other, 0.5) for _, own, other in pairs)
-    told = "; ".join(f"made on it {own:.2f}, made on {source} {other:.2f}" for source, own, other in pairs)
-    return good, f"DSC under {name}: {told}{'' if good else '; ' + _MASKED}."
+    return good, f"DSC under {name}: {'; '.join(told)}{'' if good else '; ' + _MASKED}."
 
 
 def _beats_gradient_free(e: _Evidence) -> tuple[bool, str]:

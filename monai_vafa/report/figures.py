@@ -16,28 +16,32 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from monai_vafa.results.files import write_file
-from monai_vafa.results.schema import LABEL, volume_name
+from monai_vafa.results.schema import CLEAN, LABEL, volume_name
 
 logger = logging.getLogger(__name__)
 
 _DPI = 110
-_KINDS = ("adversarial", "predictions")
 _MOST_ROWS = 7  # taller figures don't fit on a screen
 _MOST_CONTROLS = 2
 
 
-def case_figures(folder: str | os.PathLike, summary: Mapping[str, Any], attacks: Sequence[str]) -> list[str]:
-    """Draw every case of a run that has volumes under some of the attacks, clean first; returns the cases' names."""
-    root, drawn = Path(folder), []
+def case_figures(folder: Path, summary: Mapping[str, Any]) -> dict[str, Path]:
+    """Draw every finished case of a run that has volumes, clean first, with the most telling attacks; case -> PNG."""
+    drawn = {}
+    controls = {name for name, row in summary["attacks"].items() if row.get("control")}
     for case in tqdm([c for c in summary["cases"] if c not in summary["failed"]], desc="figures", leave=False):
-        stored = [a for a in attacks if all((root / volume_name(kind, case, a)).is_file() for kind in _KINDS)]
-        if stored[:1] == attacks[:1] and (root / volume_name("predictions", case, LABEL)).is_file():
-            controls = {name for name, row in summary.get("attacks", {}).items() if row.get("control")}
+        stored = [name for name in summary["means"] if is_stored(folder, case, name)]
+        if CLEAN in stored and (folder / volume_name("predictions", case, LABEL)).is_file():
             rows = figure_rows(summary["means"], stored, controls)
             activation = summary.get("activation", "softmax")
-            case_figure(folder, case, rows, summary["class_names"], summary["description"], activation=activation)
-            drawn.append(case)
+            names, title = summary["class_names"], summary["description"]
+            drawn[case] = case_figure(folder, case, rows, names, title, activation=activation)
     return drawn
+
+
+def is_stored(folder: Path, case: str, name: str) -> bool:
+    """Whether a run has kept the image of a row, and the prediction for it."""
+    return all((folder / volume_name(kind, case, name)).is_file() for kind in ("adversarial", "predictions"))
 
 
 def figure_rows(
@@ -90,18 +94,15 @@ def case_figure(
     clean = attacks[0]
     painter = ClassPainter(class_names, channels[LABEL], activation)
     axial = most_changed_slice(channels[LABEL], channels[clean], [channels[a] for a in attacks[1:]])
-    gray = {"cmap": "gray", "vmin": float(images[clean].min()), "vmax": float(images[clean].max())}
+    gray = gray_levels(images[clean])
     changes = {a: axial_slice(images[a] - images[clean], axial) for a in attacks}
     limit = max(*(float(np.abs(change).max()) for change in changes.values()), 1e-6)
 
     figure = new_figure(9.6, 2.9 * len(attacks) + 0.8)
-    axes = figure.subplots(len(attacks), 3, squeeze=False)
+    axes = figure.subplots(len(attacks), 3, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
     for row, name in zip(axes, attacks, strict=True):
-        image = axial_slice(images[name], axial)
         for axis in row:
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.imshow(image, interpolation="nearest", **gray)
+            axis.imshow(axial_slice(images[name], axial), **gray)
         row[0].set_ylabel(name, fontsize=11)
         row[1].imshow(painter.paint(channels[name], axial), interpolation="nearest")
         if name == clean:
@@ -110,9 +111,8 @@ def case_figure(
                 axis.set_title(text)
         else:
             shown = row[2].imshow(changes[name], cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-            if name == attacks[1]:
-                row[2].set_title("change of the image")
     if len(attacks) > 1:
+        axes[1, 2].set_title("change of the image")
         figure.colorbar(shown, ax=list(axes[:, 2]), shrink=0.6, aspect=40, location="right")
     if patches := painter.legend():
         figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
@@ -126,23 +126,22 @@ class ClassPainter:
     def __init__(self, class_names: Sequence[str], label: np.ndarray, activation: str) -> None:
         from matplotlib import colormaps
 
-        self.names = ["", *class_names] if activation == "sigmoid" else list(class_names)
-        self._order = None
-        if activation == "sigmoid":
-            self._order = label.sum(axis=(0, 1, 2), dtype=int).argsort()[::-1]
+        overlap = activation == "sigmoid"
+        self.names = ["", *class_names] if overlap else list(class_names)
+        self._largest_first = label.sum(axis=(0, 1, 2), dtype=int).argsort()[::-1] if overlap else None
         palette = colormaps["tab10" if len(self.names) <= 10 else "tab20"]
-        self._colors = [palette(i % palette.N) for i in range(len(self.names))]
-        self._rgba = np.array([(*color[:3], 0.65 if i else 0.0) for i, color in enumerate(self._colors)])
+        self._rgba = palette(np.arange(len(self.names)) % palette.N, alpha=0.65)
+        self._rgba[0, 3] = 0
         self._painted: set[int] = set()
 
     def paint(self, channels: np.ndarray, axial: int) -> np.ndarray:
         """An axial slice of a prediction ``(H, W, D, C)`` as RGBA ``(rows, columns, 4)`` in [0, 1]."""
         classes = channels[..., 0]
-        if self._order is not None:
+        if self._largest_first is not None:
             classes = np.zeros(channels.shape[:3], int)
-            for index in self._order:
+            for index in self._largest_first:
                 classes[channels[..., index] > 0] = index + 1
-        shown = axial_slice(classes, axial).astype(int).clip(0, len(self._colors) - 1)
+        shown = axial_slice(classes, axial).astype(int).clip(0, len(self.names) - 1)
         self._painted |= set(np.unique(shown).tolist())
         return self._rgba[shown]
 
@@ -150,7 +149,7 @@ class ClassPainter:
         """A patch with a name for each class painted so far."""
         from matplotlib.patches import Patch
 
-        return [Patch(color=self._colors[i], label=self.names[i]) for i in sorted(self._painted - {0})]
+        return [Patch(color=tuple(self._rgba[i, :3]), label=self.names[i]) for i in sorted(self._painted - {0})]
 
 
 def most_changed_slice(label: np.ndarray, clean: np.ndarray, attacked: Sequence[np.ndarray]) -> int:
@@ -168,6 +167,11 @@ def most_changed_slice(label: np.ndarray, clean: np.ndarray, attacked: Sequence[
 def axial_slice(volume: np.ndarray, axial: int) -> np.ndarray:
     """An axial slice of a RAS volume as radiologists look at it: anterior on top, the patient's right on the left."""
     return np.rot90(volume[::-1, :, axial].astype(np.float32))
+
+
+def gray_levels(image: np.ndarray) -> dict[str, Any]:
+    """How images of the same case are drawn: the range of one of them, from black to white."""
+    return {"cmap": "gray", "vmin": float(image.min()), "vmax": float(image.max()), "interpolation": "nearest"}
 
 
 def load_volume(path: Path) -> np.ndarray:

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from monai_vafa.results.schema import COLUMNS, UNITS, Column
+from monai_vafa.results.schema import CLEAN, COLUMNS, LOST_GRADIENTS, UNITS, Column
 
-_ABSENT = "-"
-_NO_SCORES = ("model", "case", "attack", "group", "steps", "seconds", "classes", "undefined")
+_NO_SCORES = ("model", "case", "attack", "group", "steps", "seconds", "classes", "undefined", *LOST_GRADIENTS)
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,31 @@ class Table:
 
     title: str
     rows: list[list[str]]
-    notes: list[str] = field(default_factory=list)
+    notes: Sequence[str] = ()
     labels: int = 1
+
+
+@dataclass(frozen=True)
+class Section:
+    """
+    A part of the report.
+
+    Args:
+        title: its heading; a section without tables and figure is left out.
+        tables: what the log and the page show.
+        draw: writes a figure for the top of the section and returns its path, ``None`` if there is nothing to draw.
+        note: what the page says below the figure.
+    """
+
+    title: str
+    tables: Sequence[Table]
+    draw: Callable[[], Path | None] | None = None
+    note: str = ""
 
 
 def cell(column: str, value: float | None) -> str:
     """A value of a column of ``cases.csv`` as it is printed; ``-`` for ``None``."""
-    return _ABSENT if value is None else COLUMNS.get(column, Column(column, 4)).format(value)
+    return "-" if value is None else _column(column).format(value)
 
 
 def score_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -35,11 +53,11 @@ def score_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [key for key in COLUMNS if key in present] + [key for key in present if key not in {*COLUMNS, *_NO_SCORES}]
 
 
-def damage_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
+def damage_table(means: Mapping[str, Mapping[str, Any]], title: str = "", notes: Sequence[str] = ()) -> Table:
     """Damage and visibility of each attack, from attack -> column -> mean; columns that no row has are left out."""
     columns = score_columns(means.values())
-    header = ["", *(COLUMNS.get(key, Column(key, 4)).header for key in columns)]
-    return Table(title, [header, *([name, *(cell(k, row.get(k)) for k in columns)] for name, row in means.items())])
+    rows = [[name, *(cell(column, row.get(column)) for column in columns)] for name, row in means.items()]
+    return Table(title, [["", *(_column(column).header for column in columns)], *rows], notes)
 
 
 def class_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
@@ -52,15 +70,21 @@ def class_table(means: Mapping[str, Mapping[str, Any]], title: str = "") -> Tabl
     return Table(title, rows)
 
 
-def run_notes(summary: Mapping[str, Any]) -> list[str]:
-    """Notes below the tables of a run, from its ``summary.json``: cases, units, what is missing, what failed."""
-    done, total = len(summary["cases"]) - len(summary["failed"]), len(summary["cases"])
-    notes = [f"Mean over {done} of {total} cases. {summary['description']}".rstrip()]
-    notes.append(UNITS)
+def run_notes(summary: Mapping[str, Any], cases: Iterable[Mapping[str, str]]) -> list[str]:
+    """What to know of the means of a run: over which cases they are, what is missing, undefined or failed."""
+    failed = [f"FAILED {case}: {error}" for case, error in summary.get("failed", {}).items()]
+    if not summary.get("means"):
+        return [*failed, "No results: this model failed, or has not been run yet."]
+    notes = [f"Mean over {len(summary['cases']) - len(failed)} of {len(summary['cases'])} cases.", *failed]
+    scored = [(row["attack"], row["case"]) for row in cases if row.get("dsc")]
+    covered = {name: {case for attack, case in scored if attack == name} for name in (CLEAN, *summary["attacks"])}
+    if other := [f"{name} ({len(those)})" for name, those in covered.items() if those != covered[CLEAN]]:
+        notes.append(f"Not over the same {len(covered[CLEAN])} cases as {CLEAN}: {', '.join(other)}.")
     if summary["unmeasured"]:
         notes.append(f"Not measured here (the log says why): {', '.join(summary['unmeasured'])}.")
-    notes += undefined_notes(summary["means"])
-    return notes + [f"FAILED {case}: {error}" for case, error in summary["failed"].items()]
+    if summary.get("activation") == "sigmoid":
+        notes.append("Classes may overlap and none is background: fg, too, is the mean over all classes.")
+    return notes + undefined_notes(summary["means"])
 
 
 def undefined_notes(means: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -69,6 +93,7 @@ def undefined_notes(means: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{column} under {attack} is undefined for {count} cases; its mean is over the others."
         for attack, row in means.items()
         for column, count in row.get("undefined", {}).items()
+        if column not in LOST_GRADIENTS
     ]
 
 
@@ -84,18 +109,19 @@ def format_tables(summary: Mapping[str, Any]) -> str:
         voxels, 100(1-LPIPS) and SSIM (higher = more alike), PSNR in dB, L-inf and RMSE in intensity levels (0-255
         scale).
     """
-    tables = table_text(damage_table(summary["means"])), table_text(class_table(summary["means"]))
-    return "\n\n".join([*tables, "\n".join(run_notes(summary))])
+    damage = damage_table(summary["means"], notes=run_notes(summary, ()))
+    return "\n\n".join([table_text(damage), table_text(class_table(summary["means"])), UNITS, summary["description"]])
 
 
 def table_text(table: Table) -> str:
     """A table as aligned text."""
     widths = [max(map(len, column)) for column in zip(*table.rows, strict=True)]
-    lines = ["  ".join(_aligned(row, widths, table.labels)).rstrip() for row in table.rows]
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([*([table.title] if table.title else []), lines[0], rule, *lines[1:], *table.notes])
+    sides = [f"{'<' if i < table.labels else '>'}{width}" for i, width in enumerate(widths)]
+    lines = ["  ".join(map(format, row, sides)).rstrip() for row in table.rows]
+    lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+    return "\n".join([*([table.title] if table.title else []), *lines, *table.notes])
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int], labels: int) -> list[str]:
-    pairs = list(zip(row, widths, strict=True))
-    return [text.ljust(width) for text, width in pairs[:labels]] + [text.rjust(width) for text, width in pairs[labels:]]
+def _column(name: str) -> Column:
+    """How a column is shown; metrics that somebody added have four decimals."""
+    return COLUMNS.get(name, Column(name, 4))

@@ -40,7 +40,6 @@ class Column:
         scale: what the value is multiplied by before it is printed.
         zero: what is subtracted from the value before that.
         suffix: what follows the number.
-        higher_is_better: whether larger values mean a better segmentation or a less visible change.
     """
 
     header: str
@@ -48,26 +47,34 @@ class Column:
     scale: float = 1.0
     zero: float = 0.0
     suffix: str = ""
-    higher_is_better: bool = True
 
     def format(self, value: float) -> str:
         """A value, in the units of the file, as it is printed."""
-        return f"{self.scale * (value - self.zero):.{self.digits}f}{self.suffix}"
+        return f"{self.printed(value):.{self.digits}f}{self.suffix}"
+
+    def printed(self, value: float) -> float:
+        """The number that is printed for a value."""
+        return self.scale * (value - self.zero)
 
 
 COLUMNS = {
     "dsc": Column("DSC", 2, 100),
     "dsc_foreground": Column("DSC fg", 2, 100),
-    "hd95": Column("HD95", 2, higher_is_better=False),
-    "hd95_foreground": Column("HD95 fg", 2, higher_is_better=False),
+    "hd95": Column("HD95", 2),
+    "hd95_foreground": Column("HD95 fg", 2),
     "nsd": Column("NSD", 2, 100),
     "nsd_foreground": Column("NSD fg", 2, 100),
-    "lpips": Column("100(1-LPIPS)", 2, -100, 1, higher_is_better=False),
+    "lpips": Column("100(1-LPIPS)", 2, -100, 1),
     "ssim": Column("SSIM", 4),
     "psnr": Column("PSNR", 1),
-    "linf": Column("L-inf", 1, higher_is_better=False),
-    "rmse": Column("RMSE", 2, higher_is_better=False),
-    "changed_voxel_rate": Column("changed", 1, 100, suffix=" %", higher_is_better=False),
+    "linf": Column("L-inf", 1),
+    "rmse": Column("RMSE", 2),
+    "changed_voxel_rate": Column("changed", 1, 100, suffix=" %"),
+}
+# columns that are there only if a gradient could not be followed -> what a share above 0 means
+LOST_GRADIENTS = {
+    "nonfinite_gradient": "the gradient was NaN or infinite in this share of the voxels",
+    "zero_gradient": "the gradient was zero everywhere at this share of the steps",
 }
 UNITS = (
     "DSC and NSD in percent, means over classes, background included; fg: without background. HD95 in voxels. "

@@ -11,7 +11,7 @@ import pytest
 
 from monai_vafa.report import write_benchmark_report
 from monai_vafa.report.benchmark import Benchmark
-from monai_vafa.report.benchmark_report import transfer_tables
+from monai_vafa.report.reports import transfer_section
 from monai_vafa.report.tables import table_text
 
 from .results import BASE, BUDGETS, CLEAN, ROWS, attacked, read_csv, table_row, write_benchmark, write_volumes
@@ -55,7 +55,7 @@ def test_transfer_stands_beside_white_box_over_the_same_cases(tmp_path):
     sent = [{"case": "c1", "source": "a", "target": "b", "attack": "pgd", "dsc": 0.77}]
     folder = write_benchmark(tmp_path, {"a": ROWS, "b": {**ROWS, "pgd": attacked([0.1, 0.9])}}, BASE, sent)
     made = Benchmark(folder)
-    (table,) = transfer_tables(made)
+    (table,) = transfer_section(made).tables
     text = table_text(table)
     assert table_row(text, "clean") == ["-", "90.00", "90.00"]
     assert table_row(text, "pgd", "a") == ["50.00*", "77.00"]

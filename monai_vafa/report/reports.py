@@ -1,0 +1,184 @@
+# Copyright (c) monai_vafa contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Reports on the result folders of attack runs and of robustness benchmarks."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from monai_vafa.results.files import read_json, read_rows, write_rows, write_text
+from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, RUN_FILES, SUMMARY, TRANSFER, UNITS
+
+from .benchmark import Benchmark, mean
+from .checklist import checklist_section
+from .doubts import run_doubts
+from .figures import can_draw, case_figures
+from .html import definitions, document, image, paragraph, tables_html, unfold
+from .tables import Section, Table, cell, class_table, damage_table, run_notes, score_columns, table_text
+from .visibility import visibility_section
+
+logger = logging.getLogger(__name__)
+
+_WORST_COLUMNS = ("model", "group", "case", "attack", "dsc", "dsc_foreground", "lpips", "ssim")
+_FILES = {
+    "table.csv": "means of each model and attack, and of the worst cases",
+    "worst_case.csv": "for each group and case, the attack with the lowest DSC",
+    "equal_visibility.csv": "every point of the budget curves",
+    "dsc_at_equal_visibility.csv": "DSC of each attack at fixed levels of likeness",
+    TRANSFER: "attacks made on one model and shown to another",
+    "checklist.json": "the checklist below, for programs to read",
+    BENCHMARK: "rows and groups of this benchmark",
+}
+
+
+def write_report(folder: str | os.PathLike) -> None:
+    """
+    Log the tables of a run, draw a figure per case, and write everything to ``index.html``.
+
+    Figures need matplotlib; without it a warning says so and the rest is written.
+
+    Args:
+        folder: result folder of a run.
+
+    Raises:
+        FileNotFoundError: If the folder has no ``summary.json``.
+    """
+    root = Path(folder)
+    if not (summary := read_json(root / SUMMARY)):
+        raise FileNotFoundError(f"{root / SUMMARY} does not exist: not the folder of an attack run.")
+    means, cases = summary["means"], read_rows(root / CASES)
+    _publish(
+        root,
+        title="Attack on a segmentation model",
+        description=summary["description"],
+        doubts=run_doubts(summary, cases),
+        sections=[
+            Section("Damage and visibility", [damage_table(means, notes=run_notes(summary, cases))]),
+            Section("Each class", [class_table(means)]),
+        ],
+        runs={"": summary},
+        threats={name: row["threat_model"] for name, row in summary["attacks"].items()},
+        files=RUN_FILES,
+    )
+
+
+def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callable[[Benchmark], Section]] = ()) -> None:
+    """
+    Write tables, figures, checklist and page of a benchmark, and log the tables.
+
+    Everything comes from the result files, so the report can be written again at any time, also for a benchmark of
+    which a part failed: it says what is missing. Figures need matplotlib; without it a warning says so and the rest is
+    written.
+
+    Files, in the folder: ``table.csv`` (a row per model and attack), ``worst_case.csv`` (per group and case, the
+    attack with the lowest DSC), ``equal_visibility.csv`` (points of the budget curves),
+    ``dsc_at_equal_visibility.csv``, ``checklist.json`` (if the benchmark has one), ``figures/equal_visibility.png``,
+    ``MODEL/figures/CASE.png``, ``index.html``. Units are those of ``cases.csv``.
+
+    Args:
+        folder: result folder of a benchmark.
+        sections: more sections, shown after the first table; each is made from the benchmark that was read.
+
+    Raises:
+        FileNotFoundError: If there is no ``benchmark.json``.
+        ValueError: If a role of the checklist or a group of worst cases names an unknown row.
+    """
+    benchmark = Benchmark(folder)
+    models = benchmark.models
+    runs = {model: benchmark.summaries[model] for model in models if benchmark.means(model)}
+    unfinished = [f"This benchmark is not complete (status: {benchmark.status})."]
+    doubts = [] if benchmark.status == "complete" else unfinished
+    doubts += [f"{model} has no results." for model in models if model not in runs]
+    doubts += [f"{model}: {doubt}" for model in runs for doubt in run_doubts(runs[model], benchmark.cases[model])]
+    own = (visibility_section, transfer_section, checklist_section)
+    shown = [section(benchmark) for section in (damage_section, *sections, *own)]
+    files = {name: text for name, text in _FILES.items() if (benchmark.folder / name).is_file()}
+    _publish(
+        benchmark.folder,
+        title=f"Robustness of {', '.join(models)}",
+        description=benchmark.description,
+        doubts=doubts,
+        sections=[*shown, Section("Each class", [class_table(benchmark.means(model), model) for model in runs])],
+        runs=runs,
+        threats={row: facts["threat_model"] for row in benchmark.attacks if (facts := benchmark.facts[row])},
+        files={**files, **{f"MODEL/{name}": text for name, text in RUN_FILES.items()}},
+    )
+
+
+def damage_section(benchmark: Benchmark) -> Section:
+    """Means of each model and of its worst cases, with ``table.csv`` and ``worst_case.csv``."""
+    means = {model: {**benchmark.means(model), **benchmark.worst_means(model)} for model in benchmark.models}
+    rows = [{"model": model, "attack": name, **row} for model in means for name, row in means[model].items()]
+    worst = [row for model in means for row in benchmark.worst_rows(model)]
+    write_rows(benchmark.folder / "table.csv", ("model", "attack", *score_columns(rows)), rows)
+    write_rows(benchmark.folder / "worst_case.csv", _WORST_COLUMNS, worst)
+    tables = []
+    for model, summary in benchmark.summaries.items():
+        notes = [
+            f"{group}: for each case the lowest DSC under {', '.join(attacks)}."
+            for group, attacks in benchmark.worst_cases.items()
+            if group in means[model]
+        ]
+        notes += run_notes(summary, benchmark.cases[model])
+        tables.append(
+            damage_table(means[model], model, notes) if means[model] else Table(model, [["no results"]], notes)
+        )
+    return Section("Damage and visibility", tables)
+
+
+def transfer_section(benchmark: Benchmark) -> Section:
+    """DSC of each target under each attack made on each source; empty if nothing was transferred."""
+    models = benchmark.models
+    cases = list(dict.fromkeys(row["case"] for row in benchmark.transfers))
+    own = partial(benchmark.white_box, cases=cases)
+    rows = [["attack", "made on", *(f"DSC of {model}" for model in models)]]
+    rows.append([CLEAN, "-", *(cell("dsc", own(model, CLEAN)) + " " for model in models)])
+    for attack in dict.fromkeys(row["attack"] for row in benchmark.transfers if row["attack"] != CLEAN):
+        for source in models:
+            sent = {m: mean(benchmark.transferred(source, m, attack).values()) for m in models}
+            line = [cell("dsc", own(m, attack)) + "*" if m == source else cell("dsc", sent[m]) + " " for m in models]
+            rows.append([attack, source, *line])
+    notes = ["DSC in percent, mean over the transferred cases. * white box: made on this very model."]
+    return Section("Transfer", [Table("", rows, notes, labels=2)] if cases else [])
+
+
+def _publish(
+    root: Path,
+    *,
+    title: str,
+    description: str,
+    doubts: Sequence[str],
+    sections: Sequence[Section],
+    runs: Mapping[str, Mapping[str, Any]],
+    threats: Mapping[str, str],
+    files: Mapping[str, str],
+) -> None:
+    """Draw the figures, write the page and log the tables; ``runs`` are folders below the root -> their summaries."""
+    figures, cases = {}, []
+    if can_draw():
+        figures = {s.title: path for s in sections if s.draw is not None and (path := s.draw()) is not None}
+        for folder, summary in runs.items():
+            for case, path in case_figures(root / folder, summary).items():
+                name = f"{folder}: {case}" if folder else case
+                cases.append(unfold(name, image(path.relative_to(root).as_posix(), name), opened=not folder))
+    parts: dict[str, list[str]] = {}
+    for section in sections:
+        if section.title in figures:
+            figure = image(figures[section.title].relative_to(root).as_posix(), section.title)
+            parts[section.title] = [figure, paragraph(section.note, "note"), tables_html(section.tables)]
+        elif section.tables:
+            parts[section.title] = [tables_html(section.tables)]
+    parts["Units"] = [paragraph(UNITS, "note")]
+    parts["Cases"] = cases or [paragraph("There are no figures; they need matplotlib and volumes of finished cases.")]
+    parts["Threat models"] = [definitions(threats)]
+    parts["Files"] = [definitions(files)]
+    top = [paragraph(description, "demo"), *(paragraph(doubt, "warning") for doubt in doubts)]
+    write_text(root / "index.html", document(title, top, parts))
+    texts = [text for s in sections if s.tables for text in (s.title.upper(), *map(table_text, s.tables))]
+    end = "\n".join([UNITS, description, *(f"WARNING: {doubt}" for doubt in doubts)])
+    logger.info("\n\n%s\n\nReport: %s\n", "\n\n".join([*texts, end]), root / "index.html")
