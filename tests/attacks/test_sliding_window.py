@@ -6,7 +6,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_vafa.attacks import QuantizeOnly, SlidingWindowAttack, VolumetricFrequencyAttack
+from monai_vafa.attacks import GaussianNoise, QuantizeOnly, SlidingWindowAttack, VolumetricFrequencyAttack
 
 
 @pytest.fixture
@@ -47,6 +47,22 @@ def test_windows_share_the_range_of_their_volume(network):
     adversarial = SlidingWindowAttack(8)(QuantizeOnly(q=50, block_size=8, intensity_range=None), network, volume)
     # a coarse step on the range [0, 100] leaves next to nothing of a window within [0, 1]
     assert adversarial[..., :8].std() < 0.2 * volume[..., :8].std()
+
+
+def test_constant_volume_has_a_range_of_one_above_its_value(network):
+    volume = torch.full((1, 1, 8, 8, 12), 5.0)
+    adversarial = SlidingWindowAttack(8)(GaussianNoise(sigma=20, intensity_range=None), network, volume)
+    assert adversarial.min() == 5
+    assert 5 < adversarial.max() <= 6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.uint8])
+def test_result_is_float32_whatever_the_volume_is(network, dtype):
+    volume = torch.randint(0, 2, (1, 1, 8, 8, 12)).to(dtype)
+    noise = GaussianNoise(sigma=20)
+    adversarial = SlidingWindowAttack(8)(noise, network, volume)
+    assert adversarial.dtype == noise(network, volume).dtype == torch.float32
+    assert torch.equal(adversarial, SlidingWindowAttack(8)(noise, network, volume.float()))
 
 
 def test_non_positive_roi_size_takes_the_whole_side(network, attack):

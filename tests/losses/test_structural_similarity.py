@@ -23,6 +23,13 @@ def test_equals_monai_on_each_block(channels):
     assert torch.allclose(BlockSSIMLoss(8, reduction="none")(changed, clean), expected, atol=1e-5)
 
 
+def test_negative_similarity_counts_as_zero_per_block_and_not_per_row():
+    clean, changed = torch.rand(2, 4, 1, 8, 8, 8)
+    expected = SSIMLoss(3, win_size=3, reduction="none")(changed, clean).flatten(1).mean(1).clamp(max=1)
+    assert (expected > 0.9).all()  # about as many negative values as positive ones
+    assert torch.allclose(BlockSSIMLoss(8, reduction="none")(changed, clean), expected, atol=1e-5)
+
+
 def test_slices_equal_monai_in_two_dimensions():
     clean, changed = volumes()
     pair = [split_blocks(v, (8, 8, 1)).reshape(-1, 1, 8, 8) for v in (changed, clean)]

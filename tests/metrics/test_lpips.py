@@ -11,7 +11,7 @@ import torch
 from monai.data import MetaTensor
 from torchvision.models import alexnet
 
-from monai_vafa.metrics import LPIPSMetric, TrunkUnavailable
+from monai_vafa.metrics import LPIPSMetric, TrunkUnavailable, lpips_if_available
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -183,9 +183,9 @@ def test_trunk_with_wrong_tensors_is_named(trunk, tmp_path):
         LPIPSMetric(trunk=tmp_path / "list.pth")
 
 
-def test_missing_trunk(monkeypatch, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.pth"):
-        LPIPSMetric(trunk=tmp_path / "none.pth")
+@pytest.fixture
+def no_trunk(monkeypatch, tmp_path):
+    """A machine that has no trunk and no network."""
 
     def closed(*args, **kwargs):
         raise urllib.error.URLError("closed")
@@ -193,6 +193,11 @@ def test_missing_trunk(monkeypatch, tmp_path):
     monkeypatch.setenv("MONAI_VAFA_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "download_url_to_file", closed)
+
+
+def test_missing_trunk(no_trunk, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.pth"):
+        LPIPSMetric(trunk=tmp_path / "none.pth")
     with pytest.raises(TrunkUnavailable, match="python -m monai_vafa fetch_lpips_trunk"):
         LPIPSMetric()
 
@@ -212,3 +217,16 @@ def test_values_of_another_scale_are_refused(trunk, change):
     x, y = volumes(1, 1, 31, 31, 3)
     with pytest.raises(ValueError, match=r"must have values in \[0, 1\]"):
         LPIPSMetric(trunk=trunk)(y_pred=change(x), y=change(y))
+
+
+def test_if_available_is_the_metric_as_it_was_asked_for(trunk):
+    metric = lpips_if_available(trunk=trunk, device="cpu", skip_small=True)
+    clean, noisy = volumes(1, 1, 32, 32, 2)
+    assert torch.equal(metric(noisy, clean), LPIPSMetric(trunk=trunk)(noisy, clean))
+    assert metric(noisy[..., :8, :8, :], clean[..., :8, :8, :]).isnan().all()
+
+
+def test_if_not_available_the_log_says_why(no_trunk, caplog):
+    assert lpips_if_available(device="cpu") is None
+    assert "LPIPS will not be measured: " in caplog.text
+    assert "python -m monai_vafa fetch_lpips_trunk" in caplog.text
