@@ -218,9 +218,11 @@ def _inside(folder: Path) -> Path | None:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its preamble or its ending."""
+    """Whether a file is DICOM, by its ending or its preamble."""
+    if path.suffix.lower() == ".dcm" or not path.is_file():
+        return path.suffix.lower() == ".dcm"
     with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM" or path.suffix.lower() == ".dcm"
+        return file.read(132)[128:] == b"DICM"
 
 
 def _ending(path: Path) -> str:

@@ -4,17 +4,23 @@
 
 from __future__ import annotations
 
-import copy
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.data import NibabelReader
+from monai.data import NibabelReader, PydicomReader
 from monai.transforms import LoadImage
-from monai.utils import ensure_tuple
+from monai.utils import ensure_tuple, optional_import
 
+from monai_vafa.data.folder import is_dicom
+
+pydicom, has_pydicom = optional_import("pydicom")
+
+# What tells the place of a slice.
+_OF_SLICE = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient")
 # Volumes are in millimetres, also where a header has other units.
 _MILLIMETRES = {"micron": 1e-3, "meter": 1e3}
 
@@ -46,13 +52,15 @@ def check_nifti(image: Any, path: str) -> None:
 def check_file(path: str | os.PathLike, loader: LoadImage) -> None:
     """Check what a header tells and whether a file can be read here; damaged files show when they are loaded."""
     name = os.fspath(path)
-    if Path(name).is_dir():
-        readable = any(type(reader).__name__ in ("ITKReader", "PydicomReader") for reader in loader.readers)
-    else:
-        readable = any(reader.verify_suffix(name) for reader in loader.readers)
-    if loader.auto_select and not readable:
-        kind = "folders of DICOM files" if Path(name).is_dir() else f"files like {Path(name).name}"
-        raise ValueError(f"{name!r} can't be read: there is no reader of {kind}. pip install itk, or save as NIfTI.")
+    series = Path(name).is_dir()
+    if loader.auto_select and not any(reader.verify_suffix(name) for reader in loader.readers):
+        kind, package = ("folders of DICOM files", "pydicom") if series else (f"files like {Path(name).name}", "itk")
+        raise ValueError(
+            f"{name!r} can't be read: there is no reader of {kind}. pip install {package}, or save as NIfTI."
+        )
+    if series and has_pydicom:
+        files = [file for file in sorted(Path(name).iterdir()) if is_dicom(file)]
+        slices_in_order([pydicom.dcmread(file, specific_tags=list(_OF_SLICE)) for file in files], name)
     if name.lower().endswith((".nii", ".nii.gz")) and Path(name).is_file():
         try:
             image = nib.load(name)
@@ -61,16 +69,35 @@ def check_file(path: str | os.PathLike, loader: LoadImage) -> None:
         check_nifti(image, name)
 
 
-def use_checked_reader(loader: LoadImage) -> None:
-    """Let a loader read NIfTI files by :class:`CheckedReader`."""
+def slices_in_order(slices: Sequence[Any], path: str) -> list[Any]:
+    """Slices of a DICOM series by their places, refused if they do not make up one volume."""
+    if len(slices) == 1:
+        return list(slices)
+    if missing := [tag for tag in _OF_SLICE for each in slices if tag not in each]:
+        raise ValueError(f"{path!r} holds slices without {missing[0]}, so they have no place: save them as NIfTI.")
+    normal = np.cross(*np.reshape(slices[0].ImageOrientationPatient, (2, 3)))
+    places = [float(np.dot(normal, each.ImagePositionPatient)) for each in slices]
+    steps = np.diff(sorted(places))
+    series = len({each.SeriesInstanceUID for each in slices})
+    if series > 1 or not np.allclose(steps, np.mean(steps), rtol=0.05, atol=0.01) or 0 in steps.round(3):
+        raise ValueError(
+            f"{path!r} holds {len(slices)} slices of {series} series, {min(steps):.3g} to {max(steps):.3g} mm apart: a "
+            "folder is one image only if it holds one series, each slice once and none missing. Keep these files, or "
+            "save the volume as NIfTI."
+        )
+    return [slices[i] for i in np.argsort(places)]
+
+
+def use_checked_readers(loader: LoadImage) -> None:
+    """Let a loader read NIfTI by :class:`CheckedNibabelReader` and DICOM by :class:`CheckedPydicomReader`."""
     for i, reader in enumerate(loader.readers):
-        if type(reader) is NibabelReader:
-            checked = CheckedReader()
-            checked.__dict__.update(copy.copy(reader.__dict__))
-            loader.readers[i] = checked
+        for checked in (CheckedNibabelReader, CheckedPydicomReader):
+            if type(reader) is checked.__bases__[0]:
+                loader.readers[i] = checked()
+                loader.readers[i].__dict__.update(reader.__dict__)
 
 
-class CheckedReader(NibabelReader):
+class CheckedNibabelReader(NibabelReader):
     """MONAI's reader of NIfTI files, for files that :func:`check_nifti` accepts, with units of the header."""
 
     def read(self, data: Any, **kwargs: Any) -> Any:
@@ -82,3 +109,20 @@ class CheckedReader(NibabelReader):
     def _get_affine(self, img: Any) -> np.ndarray:
         units = img.header.get_xyzt_units()[0] if hasattr(img.header, "get_xyzt_units") else "mm"
         return np.diag([_MILLIMETRES.get(units, 1.0)] * 3 + [1.0]) @ super()._get_affine(img)
+
+
+class CheckedPydicomReader(PydicomReader):
+    """MONAI's reader of DICOM files, which takes the numbers of slices for their order: here their places count."""
+
+    def verify_suffix(self, filename: Any) -> bool:
+        """See :meth:`PydicomReader.verify_suffix`, which would accept files of any format."""
+        return all(Path(name).is_dir() or is_dicom(Path(name)) for name in ensure_tuple(filename))
+
+    def read(self, data: Any, **kwargs: Any) -> Any:
+        """See :meth:`PydicomReader.read`."""
+        made = super().read(data, **kwargs)
+        if self.has_series:
+            for series in made if isinstance(made[0], list) else [made]:
+                for number, each in enumerate(slices_in_order(series, os.fspath(ensure_tuple(data)[0]))):
+                    each.InstanceNumber = number
+        return made

@@ -29,7 +29,7 @@ from monai.transforms import (
 from monai.utils import ensure_tuple
 
 from .facts import flat
-from .files import check_file, use_checked_reader
+from .files import check_file, use_checked_readers
 
 # NIfTI headers hold affines in float32.
 _SAME_PLACE = 1e-3
@@ -88,7 +88,7 @@ class Preprocessing(Transform):
         self.loader = loaders[0]._loader if loaders else LoadImage()
         self.label_loader = LoadImage(ensure_channel_first=True)
         for loader in (*(part._loader for part in loaders), self.label_loader):
-            use_checked_reader(loader)
+            use_checked_readers(loader)
         for part in parts:
             if isinstance(part, (EnsureTyped, ToTensord)):
                 # Without its affine an image has no place, and a label can't be brought to it.
