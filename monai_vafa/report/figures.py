@@ -51,9 +51,9 @@ def figure_rows(
     if len(attacks) <= _MOST_ROWS:
         return list(attacks)
     kept = [attacks[0], *[name for name in attacks if name in set(controls)][:_MOST_CONTROLS]]
-    scores = {name: means[name].get("dsc") for name in attacks if name not in {*kept, *controls}}
-    strongest = sorted(scores, key=lambda name: 1.0 if (dsc := scores[name]) is None else float(dsc))
-    kept += strongest[: _MOST_ROWS - len(kept)]
+    others = [name for name in attacks if name not in {*kept, *controls}]
+    others.sort(key=lambda name: 1.0 if (dsc := means[name].get("dsc")) is None else float(dsc))
+    kept += others[: _MOST_ROWS - len(kept)]
     return [name for name in attacks if name in kept]
 
 

@@ -4,25 +4,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from monai_vafa.results.files import read_json, read_rows, write_rows, write_text
-from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, RUN_FILES, SUMMARY, TRANSFER, UNITS
+from monai_vafa.results.files import read_json, read_rows, write_rows
+from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, RUN_FILES, SUMMARY, TRANSFER
 
 from .benchmark import Benchmark, mean
 from .checklist import checklist_section
 from .doubts import run_doubts
-from .figures import can_draw, case_figures
-from .html import definitions, document, image, paragraph, tables_html, unfold
-from .tables import Section, Table, cell, class_table, damage_table, run_notes, score_columns, table_text
+from .page import publish
+from .tables import Section, Table, cell, class_table, damage_table, run_notes, score_columns
 from .visibility import visibility_section
-
-logger = logging.getLogger(__name__)
 
 _WORST_COLUMNS = ("model", "group", "case", "attack", "dsc", "dsc_foreground", "lpips", "ssim")
 _FILES = {
@@ -52,7 +47,7 @@ def write_report(folder: str | os.PathLike) -> None:
     if not (summary := read_json(root / SUMMARY)):
         raise FileNotFoundError(f"{root / SUMMARY} does not exist: not the folder of an attack run.")
     means, cases = summary["means"], read_rows(root / CASES)
-    _publish(
+    publish(
         root,
         title="Attack on a segmentation model",
         description=summary["description"],
@@ -98,7 +93,7 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
     own = (visibility_section, transfer_section, checklist_section)
     shown = [section(benchmark) for section in (damage_section, *sections, *own)]
     files = {name: text for name, text in _FILES.items() if (benchmark.folder / name).is_file()}
-    _publish(
+    publish(
         benchmark.folder,
         title=f"Robustness of {', '.join(models)}",
         description=benchmark.description,
@@ -145,40 +140,3 @@ def transfer_section(benchmark: Benchmark) -> Section:
             rows.append([attack, source, *line])
     notes = ["DSC in percent, mean over the transferred cases. * white box: made on this very model."]
     return Section("Transfer", [Table("", rows, notes, labels=2)] if cases else [])
-
-
-def _publish(
-    root: Path,
-    *,
-    title: str,
-    description: str,
-    doubts: Sequence[str],
-    sections: Sequence[Section],
-    runs: Mapping[str, Mapping[str, Any]],
-    threats: Mapping[str, str],
-    files: Mapping[str, str],
-) -> None:
-    """Draw the figures, write the page and log the tables; ``runs`` are folders below the root -> their summaries."""
-    figures, cases = {}, []
-    if can_draw():
-        figures = {s.title: path for s in sections if s.draw is not None and (path := s.draw()) is not None}
-        for folder, summary in runs.items():
-            for case, path in case_figures(root / folder, summary).items():
-                name = f"{folder}: {case}" if folder else case
-                cases.append(unfold(name, image(path.relative_to(root).as_posix(), name), opened=not folder))
-    parts: dict[str, list[str]] = {}
-    for section in sections:
-        if section.title in figures:
-            figure = image(figures[section.title].relative_to(root).as_posix(), section.title)
-            parts[section.title] = [figure, paragraph(section.note, "note"), tables_html(section.tables)]
-        elif section.tables:
-            parts[section.title] = [tables_html(section.tables)]
-    parts["Units"] = [paragraph(UNITS, "note")]
-    parts["Cases"] = cases or [paragraph("There are no figures; they need matplotlib and volumes of finished cases.")]
-    parts["Threat models"] = [definitions(threats)]
-    parts["Files"] = [definitions(files)]
-    top = [paragraph(description, "demo"), *(paragraph(doubt, "warning") for doubt in doubts)]
-    write_text(root / "index.html", document(title, top, parts))
-    texts = [text for s in sections if s.tables for text in (s.title.upper(), *map(table_text, s.tables))]
-    end = "\n".join([UNITS, description, *(f"WARNING: {doubt}" for doubt in doubts)])
-    logger.info("\n\n%s\n\nReport: %s\n", "\n\n".join([*texts, end]), root / "index.html")

@@ -98,17 +98,7 @@ def undefined_notes(means: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def format_tables(summary: Mapping[str, Any]) -> str:
-    """
-    Tables of a run as text: damage and visibility of each attack, then each class.
-
-    Args:
-        summary: content of ``summary.json``.
-
-    Returns:
-        several lines: DSC and NSD in percent (mean over classes, background included, as in the paper), HD95 in
-        voxels, 100(1-LPIPS) and SSIM (higher = more alike), PSNR in dB, L-inf and RMSE in intensity levels (0-255
-        scale).
-    """
+    """Tables of a run as text, from its ``summary.json``: damage and visibility of each attack, classes, and units."""
     damage = damage_table(summary["means"], notes=run_notes(summary, ()))
     return "\n\n".join([table_text(damage), table_text(class_table(summary["means"])), UNITS, summary["description"]])
 

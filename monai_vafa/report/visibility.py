@@ -20,12 +20,8 @@ from .benchmark import HUGE_BUDGET, Benchmark
 from .figures import new_figure, save_figure
 from .tables import Section, Table, cell
 
-_KEYS = ("model", "attack", "parameter", "value")
-_VALUES = ("dsc", "dsc_foreground", "lpips", "ssim", "rmse", "linf")
-_POINT_COLUMNS = (*_KEYS, *_VALUES)
+_SCORES = ("dsc", "dsc_foreground", "lpips", "ssim", "rmse", "linf")
 _LEVEL_COLUMNS = ("model", "attack", "measure", "level", "dsc", "lowest")
-
-
 # column of cases.csv -> its printed number for the clean image, and levels of the table; higher = more alike
 _MEASURES = {"lpips": (100, 99.8, 99.5, 99, 98, 95), "ssim": (1, 0.99, 0.98, 0.95, 0.9, 0.8)}
 _TICKS = (100, 99.8, 99, 98, 95, 90, 80, 70, 60, 40, 20, 0)  # of the figure, in percent of the clean image
@@ -35,7 +31,7 @@ def visibility_section(benchmark: Benchmark) -> Section:
     """Curves and tables of all models, with ``equal_visibility.csv`` and ``dsc_at_equal_visibility.csv``."""
     points = curve_points(benchmark)
     rows = equal_visibility_rows(benchmark, points)
-    write_rows(benchmark.folder / "equal_visibility.csv", _POINT_COLUMNS, points)
+    write_rows(benchmark.folder / "equal_visibility.csv", ("model", "attack", "parameter", "value", *_SCORES), points)
     write_rows(benchmark.folder / "dsc_at_equal_visibility.csv", _LEVEL_COLUMNS, rows)
     return Section(
         "Damage at equal visibility",
@@ -58,9 +54,9 @@ def curve_points(benchmark: Benchmark) -> list[dict[str, Any]]:
         budget = benchmark.budget(attack)
         swept = benchmark.sweep(attack, budget)
         for value, row in swept if len(swept) > 1 else []:
-            scores = {column: benchmark.value(model, row, column) for column in _VALUES}
+            scores = {column: benchmark.value(model, row, column) for column in _SCORES}
             if scores["dsc"] is not None and (attack, value) != huge:
-                points.append({**dict(zip(_KEYS, (model, attack, budget, value), strict=True)), **scores})
+                points.append({"model": model, "attack": attack, "parameter": budget, "value": value, **scores})
     return points
 
 
@@ -125,11 +121,17 @@ def _draw(benchmark: Benchmark, points: Sequence[dict[str, Any]]) -> Path | None
 
     The likeness axis is stretched near the clean image (square root of the distance), where the attacks lie.
     """
+    from monai_vafa.attacks.roster import ROSTER
+
     measures = [column for column in _MEASURES if any(point[column] is not None for point in points)]
     models = list(dict.fromkeys(point["model"] for point in points))
     if not measures:
         return None
-    styles = _styles(list(dict.fromkeys(point["attack"] for point in points)))
+    styles = {}
+    for i, attack in enumerate(dict.fromkeys(point["attack"] for point in points)):
+        entry = ROSTER.get(attack)
+        look = (f"C{i}", "o", "-.") if entry is None else (entry.color, entry.marker, entry.linestyle)
+        styles[attack] = dict(zip(("color", "marker", "linestyle"), look, strict=True))
     figure = new_figure(4.6 * len(measures) + 1.8, 3.4 * len(models) + 0.4)
     axes = figure.subplots(len(models), len(measures), squeeze=False)
     for row, model in zip(axes, models, strict=True):
@@ -140,18 +142,6 @@ def _draw(benchmark: Benchmark, points: Sequence[dict[str, Any]]) -> Path | None
     order = [label for label in (*styles, CLEAN) if label in handles]
     figure.legend([handles[label] for label in order], order, loc="outside right upper", fontsize=9, frameon=False)
     return save_figure(figure, benchmark.folder / "figures" / "equal_visibility.png")
-
-
-def _styles(attacks: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """How each attack's line looks: as the roster says, or in a colour of its own if its name is not there."""
-    from monai_vafa.attacks.roster import ROSTER
-
-    styles = {}
-    for i, name in enumerate(attacks):
-        entry = ROSTER.get(name)
-        look = (f"C{i % 10}", "o", "-.") if entry is None else (entry.color, entry.marker, entry.linestyle)
-        styles[name] = dict(zip(("color", "marker", "linestyle"), look, strict=True))
-    return styles
 
 
 def _panel(

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from monai_vafa.paper import write_paper_report
 from monai_vafa.paper.hardening import change_table, hardening_figure, hardening_table
 from monai_vafa.paper.published import TABLE_1, TABLE_2
-from monai_vafa.paper.tables import budget_table, sweep_tables
+from monai_vafa.paper.report import budget_table, sweep_tables
 from monai_vafa.report.benchmark import Benchmark
 from monai_vafa.report.tables import table_text
 from tests.report.results import CLEAN, attacked, table_row, write_benchmark, write_volumes

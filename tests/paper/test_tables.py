@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monai_vafa.paper import write_paper_report
 from monai_vafa.paper.published import SWEEPS, TABLE_1
-from monai_vafa.paper.tables import budget_table, sweep_tables
+from monai_vafa.paper.report import budget_table, sweep_tables
 from monai_vafa.report.benchmark import Benchmark
 from monai_vafa.report.tables import table_text
 from tests.report.results import BASE, BUDGETS, CLEAN, ROWS, attacked, table_row, write_benchmark
