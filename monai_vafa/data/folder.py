@@ -85,8 +85,8 @@ def find_cases(
     ending = content.get("file_ending")
     for name in ("imagesTs",) if section == "test" else _IMAGES:
         if images := _files(root / name, ending):
-            labels = _labels_beside(images) or _labels(root, _IMAGES[name], images, ending)
-            return _paired(images, labels, channels)
+            beside = _labels_beside(images)
+            return _paired(images, _labels(root, _IMAGES[name], images, ending) or beside, channels)
     inside = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
     if len(inside) == 1 and not _LABELS.fullmatch(inside[0].name):
         # As archives are unpacked: data/data/images.

@@ -150,3 +150,94 @@ def test_a_folder_of_dicom_files_is_an_image(tmp_path):
     (tmp_path / "images" / "b" / "IM1").write_bytes(bytes(128) + b"DICM")
     fill(tmp_path, "labels/b.nii.gz")
     assert names(folder_cases(tmp_path)) == [{"image": name, "label": f"{name}.nii.gz"} for name in "ab"]
+
+
+@pytest.mark.parametrize("word", ["_seg", "-label", ".mask", "_GT", "_segmentation"])
+def test_labels_beside_their_images_are_labels(word, tmp_path, caplog):
+    fill(tmp_path, *(f"{name}{end}" for name in ("a", "b") for end in (".nii.gz", f"{word}.nrrd")))
+    assert names(folder_cases(tmp_path)) == [{"image": f"{n}.nii.gz", "label": f"{n}{word}.nrrd"} for n in "ab"]
+    assert not caplog.text
+    (tmp_path / f"b{word}.nrrd").unlink()
+    with pytest.raises(ValueError, match=r"1 of 2 images have no label of the same name .* 'b' for one"):
+        folder_cases(tmp_path)
+
+
+def test_a_folder_of_labels_comes_before_what_lies_beside_the_images(tmp_path, caplog):
+    fill(tmp_path, "images/a.nii.gz", "images/a_mask.nii.gz", "labels/a.nii.gz")
+    assert names(folder_cases(tmp_path)) == [{"image": "a.nii.gz", "label": "a.nii.gz"}]
+    assert "images/a_mask.nii.gz" in caplog.text
+
+
+def test_labels_beside_several_channels(tmp_path):
+    fill(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "a_seg.nii.gz")
+    assert names(folder_cases(tmp_path)) == [{"image": ["a_0000.nii.gz", "a_0001.nii.gz"], "label": "a_seg.nii.gz"}]
+
+
+def test_patients_and_channels_have_numbers_of_their_own(tmp_path, caplog):
+    images = [f"imagesTr/pancreas_000{patient}_000{channel}.nii.gz" for patient in (1, 2) for channel in (0, 1)]
+    fill(tmp_path, *images, "labelsTr/pancreas_0001.mha", "labelsTr/pancreas_0002.mha")
+    assert names(folder_cases(tmp_path, channels=2)) == [
+        {"image": [f"pancreas_000{n}_000{c}.nii.gz" for c in (0, 1)], "label": f"pancreas_000{n}.mha"} for n in (1, 2)
+    ]
+    assert not caplog.text
+
+
+def test_channels_that_nothing_but_their_names_tell_are_a_warning(tmp_path, caplog):
+    fill(tmp_path, "pancreas_0000.nii.gz", "pancreas_0001.nii.gz")
+    assert len(folder_cases(tmp_path)) == 1
+    assert "['pancreas_0000', 'pancreas_0001'] are read as the channels of one image" in caplog.text
+    caplog.clear()
+    folder_cases(tmp_path, channels=2)
+    assert "channels of one image" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("label", "reason"),
+    [("a_0001.nii.gz", "1 of 2 images have no label"), ("b.nii.gz", "2 of 2 images have no label")],
+)
+def test_labels_of_other_names_are_refused(label, reason, tmp_path):
+    fill(tmp_path, "images/a_0000.nii.gz", "images/a_0001.nii.gz", f"labels/{label}")
+    with pytest.raises(ValueError, match=reason):
+        folder_cases(tmp_path, channels=2)
+
+
+def nnunet(folder, **more):
+    content = {"channel_names": {"0": "CT"}, "labels": {"background": 0}, "numTraining": 1, **more}
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def test_nnunet_reads_files_of_one_ending_and_the_others_are_named(tmp_path, caplog):
+    fill(tmp_path, "imagesTr/a_0000.nrrd", "imagesTr/a_0000.nii.gz", "labelsTr/a.nrrd", "labelsTr/a.nii.gz")
+    fill(tmp_path, "imagesTr/b_0001.nrrd.bak", "imagesTs/c_0000.nrrd")
+    nnunet(tmp_path, file_ending=".nrrd")
+    assert names(folder_cases(tmp_path)) == [{"image": "a_0000.nrrd", "label": "a.nrrd"}]
+    [warning] = [record.message for record in caplog.records]
+    assert warning.endswith("imagesTr/a_0000.nii.gz, imagesTr/b_0001.nrrd.bak, labelsTr/a.nii.gz")
+
+
+def test_cases_that_nnunet_lists_are_those_of_the_training(tmp_path):
+    listed = {"a": {"images": ["imagesTr/a_0000.nii.gz"], "label": "labelsTr/a.nii.gz"}}
+    fill(tmp_path, "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTs/b_0000.nii.gz")
+    nnunet(tmp_path, dataset={**listed, "c": {"images": ["imagesTr/c_0000.nii.gz"]}})
+    assert [case.keys() for case in folder_cases(tmp_path)] == [{"image", "label"}, {"image"}]
+    assert names(folder_cases(tmp_path, section="test")) == [{"image": "b_0000.nii.gz"}]
+
+
+def test_listed_images_have_all_their_channels(tmp_path):
+    fill(tmp_path, "imagesTr/a[1]_0000.nii.gz", "imagesTr/a[1]_0002.nii.gz", "labelsTr/a[1].nii.gz")
+    case = {"image": "./imagesTr/a[1].nii.gz", "label": "./labelsTr/a[1].nii.gz"}
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {}, "training": [case]}))
+    with pytest.raises(ValueError, match="channels are numbered 0000, 0001"):
+        folder_cases(tmp_path)
+    (tmp_path / "imagesTr" / "a[1]_0002.nii.gz").rename(tmp_path / "imagesTr" / "a[1]_0001.nii.gz")
+    [case] = names(folder_cases(tmp_path, channels=2))
+    assert case["image"] == ["a[1]_0000.nii.gz", "a[1]_0001.nii.gz"]
+    with pytest.raises(ValueError, match="the network takes 1"):
+        folder_cases(tmp_path, channels=1)
+
+
+def test_a_dataset_json_that_can_not_be_read_is_named(tmp_path):
+    fill(tmp_path, "images/a.nii.gz")
+    (tmp_path / "dataset.json").write_text("{'training': []}")
+    with pytest.raises(ValueError, match=r"dataset\.json' is not JSON: .*Correct it"):
+        folder_cases(tmp_path)
