@@ -160,14 +160,13 @@ def _reaches_chance(e: _Evidence) -> tuple[bool, str]:
     name = e.role("iterative")
     if (huge := e.roles.get(HUGE_BUDGET)) is None:
         raise _MissingEvidence(f"name a {HUGE_BUDGET} in the checklist, e.g. half the intensity scale, 128.")
-    row = next((row for value, row in e.sweep(name) if value == huge), None)
-    if row is None:
+    scores = {value: e.dsc(row) for value, row in e.sweep(name)}
+    if huge not in scores:
         raise _MissingEvidence(f"add {huge} to the budgets over which {name} is swept.")
     if (chance := chance_dsc(e.benchmark, e.model)) is None:
         raise _MissingEvidence("no DSC of a class in metrics.csv, or no saved label; run the model again.")
-    return e.dsc(
-        row
-    ) <= chance, f"{name} at {huge} reaches DSC {e.dsc(row):.2f}; guessing at random gives {chance:.2f}."
+    reason = f"{name} at {huge} reaches DSC {scores[huge]:.2f}; guessing at random gives {chance:.2f}."
+    return scores[huge] <= chance, reason
 
 
 def _beats_noise(e: _Evidence) -> tuple[bool, str]:

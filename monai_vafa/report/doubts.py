@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from monai_vafa.results.schema import LOST_GRADIENTS
@@ -30,18 +31,18 @@ def run_doubts(summary: Mapping[str, Any], cases: Iterable[Mapping[str, str]]) -
     return doubts + _lost_gradients([row for row in cases if row["case"] in summary["cases"]], summary["means"])
 
 
-def _lost_gradients(rows: Iterable[Mapping[str, str]], attacks: Iterable[str]) -> list[str]:
-    """A sentence for each attack that had no gradient to follow in part."""
+def _lost_gradients(rows: Sequence[Mapping[str, str]], attacks: Iterable[str]) -> list[str]:
+    """A sentence for each attack that had no gradient to follow in some voxels or steps."""
     doubts = []
-    for attack in attacks:
-        for column, meaning in LOST_GRADIENTS.items():
-            shares = {r["case"]: float(r[column]) for r in rows if r["attack"] == attack and r.get(column)}
-            worst = sorted((case for case in shares if shares[case] > 0), key=lambda case: -shares[case])
-            told = ", ".join(f"{100 * shares[case]:.3g} % in {case}" for case in worst[:_MOST_CASES])
-            more = f" and {len(worst) - _MOST_CASES} more cases, see cases.csv" if len(worst) > _MOST_CASES else ""
-            if worst:
-                doubts.append(
-                    f"The DSC under {attack} may be too high: {meaning}: {told}{more}. Broken or masked gradients look "
-                    "like robustness; compare with an attack that needs no gradient, such as square."
-                )
+    for attack, (column, parts) in product(attacks, LOST_GRADIENTS.items()):
+        found = [(float(row.get(column) or 0), row["case"]) for row in rows if row["attack"] == attack]
+        shares = sorted((pair for pair in found if pair[0] > 0), reverse=True)
+        told = [f"{100 * share:.3g} % in {case}" for share, case in shares[:_MOST_CASES]]
+        if len(shares) > _MOST_CASES:
+            told.append(f"and in {len(shares) - _MOST_CASES} more, see cases.csv")
+        if told:
+            doubts.append(
+                f"The DSC under {attack} may be too high. {parts}: {', '.join(told)}. Broken or masked gradients look "
+                "like robustness; compare with an attack that needs no gradient, such as square."
+            )
     return doubts

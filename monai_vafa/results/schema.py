@@ -71,10 +71,10 @@ COLUMNS = {
     "rmse": Column("RMSE", 2),
     "changed_voxel_rate": Column("changed", 1, 100, suffix=" %"),
 }
-# columns that are there only if a gradient could not be followed -> what a share above 0 means
+# columns that are there only if an attack could not follow a gradient -> what they are shares of
 LOST_GRADIENTS = {
-    "nonfinite_gradient": "the gradient was NaN or infinite in this share of the voxels",
-    "zero_gradient": "the gradient was zero everywhere at this share of the steps",
+    "nonfinite_gradient": "Voxels whose gradient was NaN or infinite",
+    "zero_gradient": "Steps whose gradient was zero everywhere",
 }
 UNITS = (
     "DSC and NSD in percent, means over classes, background included; fg: without background. HD95 in voxels. "
@@ -125,6 +125,8 @@ class Summary(TypedDict):
     versions: dict[str, str]
     class_names: list[str]
     activation: str
+    unlabelled: int  # cases for which the prediction for the clean image stands in for a label
+    probabilities: bool  # whether the network gives probabilities, which are converted back to logits
     unmeasured: list[str]  # visibility metrics that could not be measured here
     cases: dict[str, str]  # name -> image file
     failed: dict[str, str]  # name of a case -> error
