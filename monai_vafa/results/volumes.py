@@ -17,29 +17,39 @@ _PLACE = (
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
 )
 
+# Affines are in millimetres here, also of files in other units.
+_PER_MM = {"micron": 1e3, "meter": 1e-3}
+
 
 def nifti_bytes(voxels: np.ndarray, affine: np.ndarray, like: str | os.PathLike | None) -> bytes:
     """A gzipped NIfTI file of channel-first voxels, the same bytes each time; see :meth:`ResultFolder.write_volume`."""
     several = np.moveaxis(voxels if voxels.ndim == 4 else voxels[..., None], 0, -1)
-    image = nib.Nifti1Image(np.ascontiguousarray(voxels[0] if len(voxels) == 1 else several), affine)
-    if like is not None:
-        copy_place(image, like)
-        image = nib.Nifti1Image(image.dataobj, None, image.header)  # without an affine, the header stays as it is
+    data = np.ascontiguousarray(voxels[0] if len(voxels) == 1 else several)
+    image, old = nib.Nifti1Image(data, affine), None if like is None else _nifti(like)
+    if old is not None:
+        to_units = np.diag([_PER_MM.get(old.header.get_xyzt_units()[0], 1)] * 3 + [1])
+        image = nib.Nifti1Image(data, to_units @ affine)
+        same_place = np.allclose(affine, np.linalg.inv(to_units) @ old.affine, atol=1e-3)
+        _copy_place(image, old, same_grid=image.shape[:3] == old.shape[:3] and same_place)
+        image = nib.Nifti1Image(data, None, image.header)  # without an affine, the header stays as it is
     # Without a time stamp or file name in it.
     return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
 
 
-def copy_place(image: nib.Nifti1Image, like: str | os.PathLike) -> None:
-    """Give a new image the codes of qform and sform, the units and the description of a NIfTI file, if it is one."""
+def _nifti(path: str | os.PathLike) -> Any:
+    """A NIfTI file, or ``None`` if it is of another format or a folder."""
     try:
-        old: Any = nib.load(like)
-    except Exception:  # another format or a folder
-        return
-    if not isinstance(old, nib.Nifti1Pair):
-        return
+        image = nib.load(path)
+    except Exception:
+        return None
+    return image if isinstance(image, nib.Nifti1Pair) else None
+
+
+def _copy_place(image: nib.Nifti1Image, old: Any, *, same_grid: bool) -> None:
+    """Give a new image the codes of qform and sform, the units and the description of another one."""
     new, header, affine = image.header, old.header, image.affine
     new["xyzt_units"], new["descrip"] = header["xyzt_units"], header["descrip"]
-    if image.shape[:3] == old.shape[:3] and np.allclose(affine, old.affine, atol=1e-3):
+    if same_grid:
         for name in _PLACE:
             new[name] = header[name]
         new["pixdim"][:4] = header["pixdim"][:4]

@@ -88,6 +88,13 @@ def slices_in_order(slices: Sequence[Any], path: str) -> list[Any]:
     return [slices[i] for i in np.argsort(places)]
 
 
+def label_loader() -> LoadImage:
+    """Loads a label as channel-first volume, by checked readers."""
+    loader = LoadImage(ensure_channel_first=True)
+    use_checked_readers(loader)
+    return loader
+
+
 def use_checked_readers(loader: LoadImage) -> None:
     """Let a loader read NIfTI by :class:`CheckedNibabelReader` and DICOM by :class:`CheckedPydicomReader`."""
     for i, reader in enumerate(loader.readers):

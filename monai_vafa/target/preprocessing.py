@@ -29,7 +29,7 @@ from monai.transforms import (
 from monai.utils import ensure_tuple
 
 from .facts import flat
-from .files import check_file, use_checked_readers
+from .files import check_file, label_loader, use_checked_readers
 
 # NIfTI headers hold affines in float32.
 _SAME_PLACE = 1e-3
@@ -86,9 +86,9 @@ class Preprocessing(Transform):
             )
         loaders = [part for part in parts if isinstance(part, LoadImaged)]
         self.loader = loaders[0]._loader if loaders else LoadImage()
-        self.label_loader = LoadImage(ensure_channel_first=True)
-        for loader in (*(part._loader for part in loaders), self.label_loader):
-            use_checked_readers(loader)
+        self.label_loader = label_loader()
+        for loading in loaders:
+            use_checked_readers(loading._loader)
         for part in parts:
             if isinstance(part, (EnsureTyped, ToTensord)):
                 # Without its affine an image has no place, and a label can't be brought to it.

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from monai_vafa.evaluation import AttackEvaluator
 from monai_vafa.target import open_target
 
 from . import zoo
@@ -63,6 +64,35 @@ def test_resampling_is_in_millimetres(tiny_zoo, tmp_path):
     made = target.preprocess(target.cases(tmp_path / "data")[0])
     assert made["image"].shape == expected["image"].shape
     assert np.allclose(made["image"], expected["image"], atol=1e-3)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("micron", 1e3), ("meter", 1e-3), ("mm", 1)])
+@pytest.mark.parametrize("grid", ["slices", "softmax"])
+def test_saved_volumes_keep_codes_units_and_description_and_lie_where_they_were(unit, factor, grid, tiny_zoo, tmp_path):
+    """On the grid of the file, and on another one."""
+    data = shutil.copytree(tiny_zoo[grid].data, tmp_path / "data")
+    path = data / "imagesTr" / "case0.nii.gz"
+    in_units(path, unit, factor)
+    given = nib.load(path)
+    given.set_qform(given.affine, 1)
+    given.set_sform(given.affine, 2)
+    given.header["descrip"] = b"scanner 7"
+    nib.save(given, path)
+    target = open_target(tiny_zoo[grid].folder)
+    [item, *_] = target.cases(data)
+    AttackEvaluator(target=target, attacks=["gn"], cases=[item], output_dir=tmp_path / "out").run()
+    saved = nib.load(tmp_path / "out" / "adversarial" / "case0_gn.nii.gz")
+    assert [int(saved.header[f"{form}form_code"]) for form in "qs"] == [1, 2]
+    assert saved.header.get_xyzt_units()[0] == unit
+    assert saved.header["descrip"] == b"scanner 7"
+    image = target.preprocess(item)["image"]
+    in_mm = np.diag([1 / factor, 1 / factor, 1 / factor, 1])
+    for affine in (saved.get_qform(), saved.get_sform(), np.diag([*saved.header.get_zooms()[:3], 1])):
+        assert np.allclose(np.linalg.norm((in_mm @ affine)[:3, :3], axis=0), image.pixdim, atol=1e-3)
+    assert np.allclose(in_mm @ saved.affine, image.affine, atol=1e-3)
+    again = target.preprocess({"image": saved.get_filename()})["image"]
+    assert again.shape == image.shape
+    assert np.allclose(again.affine, image.affine, atol=1e-3)
 
 
 def rgb(data, affine):

@@ -11,7 +11,8 @@ import pytest
 import scipy.special
 import torch
 
-from monai_vafa.evaluation import evaluate
+from monai_vafa.evaluation import AttackEvaluator, evaluate
+from monai_vafa.report import write_report
 from monai_vafa.target import open_target
 
 from . import zoo
@@ -81,6 +82,18 @@ def test_scores_are_those_of_the_network_without_its_end(activation, tmp_path):
         both.append([(result.attack, result.scores["dsc"], result.changed_voxel_rate) for result in found])
     assert np.allclose([row[1:] for row in both[0]], [row[1:] for row in both[1]], atol=0.01)
     assert both[0][1][2] > 0.01
+
+
+def test_results_say_so(tmp_path):
+    """Also those of a second run, for which nothing is left to compute."""
+    target, plain, bundle = ended(tmp_path, "softmax", "softmax")
+    for name, each, told in (("a", target, True), ("a", open_target(bundle.folder), True), ("b", plain, False)):
+        out, cases = tmp_path / name, each.cases(bundle.data)[:1]
+        AttackEvaluator(target=each, attacks=["gn"], cases=cases, output_dir=out, visibility_metrics={}).run()
+        write_report(out)
+        assert json.loads((out / "summary.json").read_text())["probabilities"] == told
+        page = (out / "index.html").read_text()
+        assert ('<p class="warning">The network gives probabilities instead of logits.' in page) == told
 
 
 def test_logits_stay_what_they_are(tiny_zoo, caplog):
