@@ -24,9 +24,10 @@ from monai.utils import ensure_tuple
 
 from monai_vafa.data.paths import check_path
 from monai_vafa.results.files import CsvTable
-from monai_vafa.results.folder import ResultFolder
-from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, METRIC_KEYS
+from monai_vafa.results.folder import ResultFolder, whole_json
+from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, METRIC_KEYS, SUMMARY
 from monai_vafa.target import Target
+from monai_vafa.target.inference import LogitNetwork
 
 from .case import AttackScores, Volumes, attack_case, image_file, named_cases
 from .evaluate import check_attacks, make_settings
@@ -114,11 +115,9 @@ class AttackEvaluator(Evaluator):
         self._rows: tuple[CsvTable, CsvTable] = CsvTable(None, CASE_KEYS), CsvTable(None, METRIC_KEYS)
         self._facts = attack_facts(self.attacks, rows.rows)
         self._description = target.description if description is None else description
-        if unlabelled := sum(target.label_key not in item for item in self.items.values()):
-            self._description += (
-                f" Without labels ({unlabelled} of {len(self.items)} cases): the model's prediction for the clean "
-                "image stands in for them, so the clean scores mean nothing."
-            )
+        self._unlabelled = sum(target.label_key not in item for item in self.items.values())
+        if self._unlabelled:
+            self._description += f" Without labels ({self._unlabelled} of {len(self.items)} cases)."
         super().__init__(
             device=target.device,
             val_data_loader=[],
@@ -221,6 +220,7 @@ class AttackEvaluator(Evaluator):
         if self.results is None:
             return
         target = self.target
+        earlier = whole_json(self.results.folder / SUMMARY)  # of a run that may have seen what this one skips
         self.results.write_summary(
             {
                 "status": status,
@@ -230,6 +230,8 @@ class AttackEvaluator(Evaluator):
                 "versions": versions(),
                 "class_names": list(target.class_names),
                 "activation": target.activation,
+                "unlabelled": self._unlabelled,
+                "probabilities": isinstance(target.network, LogitNetwork) or earlier.get("probabilities", False),
                 "unmeasured": [name for name, metric in self.settings.visibility_metrics.items() if metric is None],
                 "cases": self.cases,
                 "failed": self.failed,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from monai_vafa.evaluation import evaluate
+from monai_vafa.report import write_report
 
 
 class _HideGradient(torch.autograd.Function):
@@ -47,3 +48,13 @@ def test_a_hidden_gradient_is_a_column(target, metrics, datalist, network):
     assert broken.case_row["zero_gradient"] == 1
     assert "nonfinite_gradient" not in broken.case_row
     assert not {"zero_gradient", "nonfinite_gradient"} & set(sound.case_row)
+
+
+def test_a_hidden_gradient_is_told_by_the_report(evaluator, network, tmp_path):
+    with pytest.warns(UserWarning, match="gradient is zero everywhere"):
+        evaluator(network=_Hidden(network), attacks=["bim"]).run()
+    write_report(tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert (
+        '<p class="warning">The DSC under bim may be too high. Steps whose gradient was zero everywhere: 100 %' in page
+    )

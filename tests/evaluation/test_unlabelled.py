@@ -12,6 +12,7 @@ import pytest
 
 from monai_vafa.attacks import GaussianNoise
 from monai_vafa.evaluation.transfer import score_volume
+from monai_vafa.report import write_report
 from monai_vafa.results.files import read_json
 
 from .conftest import preprocessing
@@ -44,8 +45,11 @@ def test_the_clean_answer_is_the_reference(unlabelled, tmp_path):
 
 
 def test_the_report_says_so(unlabelled, tmp_path):
-    description = read_json(tmp_path / "out" / "summary.json")["description"]
-    assert description.startswith("noise Without labels (1 of 1 cases)")
+    summary = read_json(tmp_path / "out" / "summary.json")
+    assert summary["description"].startswith("noise Without labels (1 of 1 cases)")
+    assert summary["unlabelled"] == 1
+    write_report(tmp_path / "out")
+    assert '<p class="warning">1 of 1 cases have no label' in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_other_images_are_compared_with_the_clean_answer_too(unlabelled, tmp_path):
