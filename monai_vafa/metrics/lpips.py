@@ -139,7 +139,13 @@ def _build_network(trunk: Path) -> torch.nn.Module:
         # The library calls torchvision by its old `pretrained` argument.
         warnings.filterwarnings("ignore", category=UserWarning, module="torchvision")
         net: torch.nn.Module = lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
-    given = torch.load(trunk, map_location="cpu", weights_only=True)
+    try:
+        given = torch.load(trunk, map_location="cpu", weights_only=True)
+    # A damaged file can raise anything, and torch's message would advise to run its code.
+    except Exception as error:
+        raise ValueError(
+            f"{trunk} is not a file of weights ({type(error).__name__}): remove it or name another trunk"
+        ) from error
     alexnet = net.get_submodule("net")
     loaded, bad = {}, []
     for key, tensor in alexnet.state_dict().items():

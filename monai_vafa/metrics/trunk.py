@@ -121,7 +121,8 @@ def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
     # Written beside the target, then moved: a process that reads the cache never sees half a file.
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        torch.save(state, partial)
+        with open(partial, "wb") as file:  # given a path, torch would write its name, and so the process, into the file
+            torch.save(state, file)
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)

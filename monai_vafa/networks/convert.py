@@ -56,7 +56,8 @@ def convert_checkpoint(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        torch.save(model.state_dict(), partial)
+        with open(partial, "wb") as file:  # given a path, torch would write its name, and so the process, into the file
+            torch.save(model.state_dict(), file)
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)

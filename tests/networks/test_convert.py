@@ -35,8 +35,8 @@ def test_failure_leaves_what_was_there(tmp_path, monkeypatch):
     torch.save(torch.nn.Conv3d(1, 4, 3).state_dict(), tmp_path / "old")
     (tmp_path / "model.pt").write_text("before")
 
-    def full_disk(state, path):
-        path.write_text("half a file")
+    def full_disk(state, file):
+        file.write(b"half a file")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
@@ -44,6 +44,13 @@ def test_failure_leaves_what_was_there(tmp_path, monkeypatch):
         convert_checkpoint(tmp_path / "old", tmp_path / "model.pt", "unetrpp_acdc")
     assert (tmp_path / "model.pt").read_text() == "before"
     assert {file.name for file in tmp_path.iterdir()} == {"old", "model.pt"}
+
+
+def test_every_process_writes_the_same_bytes(tmp_path, monkeypatch):
+    torch.save(torch.nn.Conv3d(1, 4, 3).state_dict(), tmp_path / "old")
+    one = convert_checkpoint(tmp_path / "old", tmp_path / "one.pt", "unetrpp_acdc").read_bytes()
+    monkeypatch.setattr(convert.os, "getpid", lambda: 7)
+    assert convert_checkpoint(tmp_path / "old", tmp_path / "two.pt", "unetrpp_acdc").read_bytes() == one
 
 
 def test_unknown_network_is_named_with_the_known_ones(tmp_path):
