@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
 from typing import Any
 
 from monai_vafa.results.schema import LOST_GRADIENTS
@@ -32,17 +31,19 @@ def run_doubts(summary: Mapping[str, Any], cases: Iterable[Mapping[str, str]]) -
 
 
 def _lost_gradients(rows: Sequence[Mapping[str, str]], attacks: Iterable[str]) -> list[str]:
-    """A sentence for each attack that had no gradient to follow in some voxels or steps."""
+    """A sentence for each way in which attacks had no gradient to follow."""
     doubts = []
-    for attack, (column, parts) in product(attacks, LOST_GRADIENTS.items()):
-        found = [(float(row.get(column) or 0), row["case"]) for row in rows if row["attack"] == attack]
-        shares = sorted((pair for pair in found if pair[0] > 0), reverse=True)
-        told = [f"{100 * share:.3g} % in {case}" for share, case in shares[:_MOST_CASES]]
-        if len(shares) > _MOST_CASES:
-            told.append(f"and in {len(shares) - _MOST_CASES} more, see cases.csv")
+    for column, parts in LOST_GRADIENTS.items():
+        told = []
+        for attack in attacks:
+            found = [(float(row.get(column) or 0), row["case"]) for row in rows if row["attack"] == attack]
+            shares = sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
+            named = [f"{100 * share:.3g} % in {case}" for share, case in shares[:_MOST_CASES]]
+            named += [f"{len(shares) - _MOST_CASES} more, see cases.csv"] if len(shares) > _MOST_CASES else []
+            told += [f"{attack} {', '.join(named)}"] if named else []
         if told:
             doubts.append(
-                f"The DSC under {attack} may be too high. {parts}: {', '.join(told)}. Broken or masked gradients look "
-                "like robustness; compare with an attack that needs no gradient, such as square."
+                f"{parts}: {'; '.join(told)}. Broken or masked gradients look like robustness, so the DSC under these "
+                "attacks may be too high: compare with an attack that needs no gradient, such as square."
             )
     return doubts

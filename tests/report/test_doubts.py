@@ -17,13 +17,14 @@ from .results import CLEAN, attacked, write_benchmark, write_model
 LOST = {
     "clean": CLEAN,
     "pgd": {**attacked(0.9), "zero_gradient": [1.0, 0.25]},
+    "bim": {**attacked(0.9), "zero_gradient": 0.5},
     "vafa": {**attacked([0.5, 0.6]), "nonfinite_gradient": [None, 0.031]},
     "gn": attacked(0.88),
 }
 STATED = (
-    "The DSC under pgd may be too high. Steps whose gradient was zero everywhere: 100 % in c1, 25 % in c2.",
-    "The DSC under vafa may be too high. Voxels whose gradient was NaN or infinite: 3.1 % in c2.",
-    "Broken or masked gradients look like robustness",
+    "Steps whose gradient was zero everywhere: pgd 100 % in c1, 25 % in c2; bim 50 % in c1, 50 % in c2. Broken or ",
+    "Voxels whose gradient was NaN or infinite: vafa 3.1 % in c2. Broken or masked gradients look like robustness",
+    "the DSC under these attacks may be too high",
 )
 
 
@@ -71,7 +72,7 @@ def test_shares_of_lost_gradients_are_no_undefined_scores(told):
 def test_of_many_cases_those_that_lost_most_are_named(told, monkeypatch):
     monkeypatch.setattr("monai_vafa.report.doubts._MOST_CASES", 1)
     warnings, _, _ = told({"clean": CLEAN, "pgd": {**attacked(0.9), "zero_gradient": [0.25, 1.0]}})
-    assert "everywhere: 100 % in c2, and in 1 more, see cases.csv." in warnings[0]
+    assert "everywhere: pgd 100 % in c2, 1 more, see cases.csv." in warnings[0]
 
 
 def test_missing_labels_are_stated(told):
