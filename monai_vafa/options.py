@@ -128,7 +128,7 @@ def check_run() -> None:
     if Path(sys.argv[0]).parts[-3:] != ("monai", "bundle", "__main__.py") or sys.argv[1:2] != ["run"]:
         return
     words = [word[2:].partition("=") for word in read_words(sys.argv[1:]) if word.startswith("--")]
-    given = {flag: DefaultParseValue(value) if equals else True for flag, equals, value in words}
+    given: dict[str, Any] = {flag: DefaultParseValue(value) if equals else True for flag, equals, value in words}
     if "args_file" in given:
         given = {**ConfigParser.load_config_file(given["args_file"]), **given}
     files = given.pop("config_file")

@@ -10,6 +10,7 @@ from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
 from .gradient import IterativeAttack, Perturbation
 from .pgd import BasicIterative, CosPGD, FastGradientSign, MomentumIterative, ProjectedGradientDescent, SegPGD
 from .roster import ROSTER, RosterEntry, entry_of, register
+from .sa2 import SliceSpectrumAdversarialAttack, SpectrumAdversarialAttack
 from .sliding_window import SlidingWindowAttack
 from .spectrum import CoefficientAttack, PerceptualFrequencyAttack
 from .square import SquareAttack
@@ -37,7 +38,9 @@ __all__ = [
     "RosterEntry",
     "SegPGD",
     "SliceFrequencyAttack",
+    "SliceSpectrumAdversarialAttack",
     "SlidingWindowAttack",
+    "SpectrumAdversarialAttack",
     "SquareAttack",
     "SwapClasses",
     "VolumetricFrequencyAttack",

@@ -113,8 +113,8 @@ class Attack(ABC):
         check_levels(self)
         if self.intensity_range is not None:
             self.intensity_range = check_range(self.intensity_range)
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed={self.seed} must be at least 0 and below 2**63.")
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed} must be at least 0.")
         if self.loss is not None and not callable(self.loss):
             raise TypeError(f"loss={self.loss!r} must be a function loss(logits, label) -> scalar, or None.")
         if self.loss is None:

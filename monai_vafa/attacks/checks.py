@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Collection, Sequence
+import sys
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,16 +40,22 @@ def check_number(name: str, value: Any) -> float:
     """A finite number; on a command line, text stays text."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r} must be a number, got {type(value).__name__}.")
-    if not math.isfinite(value):
+    if not abs(cast(float, value)) <= sys.float_info.max:
         raise ValueError(f"{name}={value} must be finite.")
     return float(value)
 
 
+def check_numbers(name: str, values: Any) -> tuple[float, ...]:
+    """Finite numbers in a list, tuple or array."""
+    if not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
+        raise TypeError(f"{name}={values!r} must be a list of numbers.")
+    return tuple(check_number(name, value) for value in values)
+
+
 def check_integer(name: str, value: Any) -> int:
     """An integer, also as a float without fraction or of NumPy."""
-    number = check_number(name, value)
-    if number != int(number):
-        raise ValueError(f"{name}={value} must be an integer.")
+    if check_number(name, value) != int(value) or not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name}={value} must be an integer of 64 bits.")
     return int(value)
 
 
@@ -76,11 +82,9 @@ def check_eps(eps: float) -> float:
 
 def check_range(intensity_range: Sequence[float]) -> tuple[float, float]:
     """A lowest and a highest value."""
-    values = tuple(intensity_range)
-    if len(values) == 2:
-        low, high = (check_number("intensity_range", value) for value in values)
-        if low < high:
-            return low, high
+    values = check_numbers("intensity_range", intensity_range)
+    if len(values) == 2 and values[0] < values[1]:
+        return values[0], values[1]
     raise ValueError(f"intensity_range={intensity_range} must be (lowest, highest) or None.")
 
 
@@ -139,7 +143,7 @@ def check_network(network: Any) -> None:
 
 def check_choice(name: str, value: str | None, choices: Collection[str | None]) -> None:
     """One of several values."""
-    if value not in choices:
+    if not isinstance(value, str | None) or value not in choices:
         raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}.")
 
 

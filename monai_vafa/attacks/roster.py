@@ -15,6 +15,7 @@ from .auto_pgd import AutoPGD
 from .base import Attack
 from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
 from .pgd import BasicIterative, CosPGD, FastGradientSign, MomentumIterative, ProjectedGradientDescent, SegPGD
+from .sa2 import SliceSpectrumAdversarialAttack, SpectrumAdversarialAttack
 from .spectrum import CoefficientAttack, PerceptualFrequencyAttack
 from .square import SquareAttack
 from .vafa import SliceFrequencyAttack, VolumetricFrequencyAttack
@@ -101,7 +102,7 @@ def entry_of(name: str) -> RosterEntry:
     return ROSTER[name]
 
 
-_VAFA, _SEA = "Hanif et al., MICCAI 2023", "Croce et al., ECCV 2024"
+_VAFA, _SEA, _SA2 = "Hanif et al., MICCAI 2023", "Croce et al., ECCV 2024", "Hanif et al., ISBI 2025"
 _JSD = {"loss": JensenShannonLoss()}
 _NO_RESCALE = {"rescale_slices": False}
 
@@ -136,6 +137,8 @@ for _entry in (  # name, attack, parameters, sweep, transform, color, marker, li
     RosterEntry("vafa2d", SliceFrequencyAttack, {"steps": 10}, (10, 40), None, "tab:orange", "^", "-", _VAFA),
     RosterEntry("vafa", VolumetricFrequencyAttack, {}, (10, 40), "VAFA", "tab:red", "o", "-", _VAFA),
     RosterEntry("vafa_no_rescale", VolumetricFrequencyAttack, _NO_RESCALE, (10, 60), None, "tab:red", "D", "--", _VAFA),
+    RosterEntry("sa2_2d", SliceSpectrumAdversarialAttack, {}, (0.2,), None, "gold", "^", "-", _SA2),
+    RosterEntry("sa2", SpectrumAdversarialAttack, {}, (0.2,), "SA2", "gold", "o", "--", _SA2),
     RosterEntry("coefficient", CoefficientAttack, {}, (2, 8), None, "tab:pink", "P", "-", "this package"),
     RosterEntry("pfa", PerceptualFrequencyAttack, {}, (2, 8, 16), "PFA", "tab:green", "*", "-", "this package"),
 ):

@@ -15,7 +15,7 @@ from monai.networks.layers import GaussianFilter
 from monai_vafa.frequency import block_sides, expand_bands, idct, merge_blocks, split_blocks
 from monai_vafa.losses import CosPGDLoss
 
-from .checks import check_positive
+from .checks import check_number, check_numbers, check_positive
 from .gradient import LEVELS, IterativeAttack, Perturbation, where_active
 from .objective import LossFunction
 
@@ -50,7 +50,7 @@ class SpectrumAttack(IterativeAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.step_size = check_positive("step_size", self._radius / 4 if self.step_size is None else self.step_size)
-        self.band_weights = (1.0,) if self.band_weights is None else tuple(float(w) for w in self.band_weights)
+        self.band_weights = check_numbers("band_weights", (1.0,) if self.band_weights is None else self.band_weights)
         expand_bands(self.band_weights, (2, 2))  # checks them
 
     def _default_loss(self) -> LossFunction:
@@ -125,7 +125,7 @@ class PerceptualFrequencyAttack(SpectrumAttack):
 
     def __post_init__(self) -> None:
         self.rmse = check_positive("rmse", self.rmse)
-        if self.contrast_masking < 0:
+        if check_number("contrast_masking", self.contrast_masking) < 0:
             raise ValueError(f"contrast_masking={self.contrast_masking} must be at least 0.")
         self.contrast_masking = float(self.contrast_masking)
         super().__post_init__()

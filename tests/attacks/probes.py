@@ -19,6 +19,7 @@ from monai_vafa.attacks import (
     PerceptualFrequencyAttack,
     ProjectedGradientDescent,
     SegPGD,
+    SpectrumAdversarialAttack,
     VolumetricFrequencyAttack,
 )
 
@@ -31,6 +32,7 @@ BY_GRADIENT = {
     "seg_pgd": partial(SegPGD, steps=3),
     "cos_pgd": partial(CosPGD, steps=3),
     "auto_pgd": partial(AutoPGD, steps=5),
+    "sa2": partial(SpectrumAdversarialAttack, steps=3, block_size=8),
     "coefficient": partial(CoefficientAttack, steps=3),
     "pfa": partial(PerceptualFrequencyAttack, steps=3),
     "vafa": partial(VolumetricFrequencyAttack, steps=3, block_size=8),
