@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -15,6 +15,7 @@ __all__ = [
     "check_activation",
     "check_channels",
     "check_class_channels",
+    "check_tensor",
     "check_unit",
     "classes_exclude",
     "predicted_labels",
@@ -43,7 +44,7 @@ def as_logits(output: Any) -> torch.Tensor:
         if named or len(output) == 1:
             return as_logits(output[(named or list(output))[0]])
         raise TypeError(f"the network returns a dict with keys {sorted(map(str, output))}; name its logits 'pred'.")
-    if isinstance(output, Sequence) and len(output) > 0:
+    if isinstance(output, list | tuple) and len(output) > 0:
         return as_logits(output[0])
     raise TypeError(f"the network must return logits (tensor, list or dict of tensors), got {type(output).__name__}.")
 
@@ -58,7 +59,7 @@ def check_activation(activation: str) -> Activation:
     Raises:
         ValueError: If it is neither.
     """
-    if activation not in get_args(Activation):
+    if not isinstance(activation, str) or activation not in get_args(Activation):
         raise ValueError(
             f"activation={activation!r} must be 'softmax' (one class per voxel) or 'sigmoid' (any number of classes)."
         )
@@ -121,10 +122,21 @@ def check_channels(label: torch.Tensor, num_classes: int) -> None:
         )
 
 
+def check_tensor(name: str, value: torch.Tensor, *, floating: bool = False) -> None:
+    """Check that something is a tensor ``(B, C, *spatial)`` of real numbers, with 1 to 3 spatial axes and not empty."""
+    if not isinstance(value, torch.Tensor) or value.is_complex() or (floating and not value.is_floating_point()):
+        kind = getattr(value, "dtype", type(value).__name__)
+        raise TypeError(f"{name} must be a tensor of {'floating' if floating else 'real'} numbers, got {kind}.")
+    if not 3 <= value.ndim <= 5 or value.numel() == 0:
+        shape = tuple(value.shape)
+        raise ValueError(f"{name} must be (B, C, *spatial) with 1 to 3 spatial axes and not empty, got shape {shape}.")
+
+
 def check_unit(name: str, image: torch.Tensor) -> None:
     """Check that an image has values in [0, 1], up to rounding and resampling, as comparisons of images assume."""
+    check_tensor(name, image)
     low, high = torch.aminmax(image.detach())
-    if low < -_UNIT_TOLERANCE or high > 1 + _UNIT_TOLERANCE:
+    if not (low >= -_UNIT_TOLERANCE and high <= 1 + _UNIT_TOLERANCE):
         raise ValueError(
             f"{name} must have values in [0, 1], got [{float(low):.4g}, {float(high):.4g}]: scale both images by one "
             "intensity range first, as in (image - lowest) / (highest - lowest)."

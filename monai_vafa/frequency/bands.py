@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 import torch
@@ -46,7 +47,8 @@ def expand_bands(weights: Sequence[float], block: Sequence[int]) -> torch.Tensor
     Raises:
         ValueError: If there are no weights, a weight is below 0, or all are 0.
     """
-    if not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
-        raise ValueError(f"band_weights={list(weights)} must be numbers of at least 0, not all 0.")
+    usable = np.ndim(weights) == 1 and all(isinstance(w, Real) and 0 <= w < math.inf for w in weights)
+    if not (usable and any(weights)):
+        raise ValueError(f"band_weights={weights!r} must be numbers of at least 0, not all 0.")
     position = in_plane_frequency(block) / BAND_WIDTH
     return torch.from_numpy(np.interp(position.numpy(), np.arange(len(weights)), weights)).float()

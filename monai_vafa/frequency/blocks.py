@@ -7,9 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import prod
 from numbers import Real
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+
+from monai_vafa.outputs import check_tensor
+
+# What padding to multiples of a block may lead to; a larger image may grow to eight times its size.
+_MOST_VOXELS = 2**24
 
 
 def block_sides(block_size: int | Sequence[int], spatial_dims: int | None = None) -> tuple[int, ...]:
@@ -23,6 +29,8 @@ def block_sides(block_size: int | Sequence[int], spatial_dims: int | None = None
     Raises:
         ValueError: If a side is not an integer of at least 1, or their number is not ``spatial_dims``.
     """
+    if getattr(block_size, "ndim", 1) == 0:  # a number of NumPy or torch
+        block_size = cast(Any, block_size).item()
     sides = tuple(block_size) if isinstance(block_size, Iterable) else (block_size,) * (spatial_dims or 1)
     if len(sides) != (spatial_dims or len(sides)):
         raise ValueError(f"block_size={block_size} must be an int or have {spatial_dims} sides, one per spatial axis.")
@@ -41,13 +49,22 @@ def split_blocks(volume: torch.Tensor, block_size: int | Sequence[int]) -> torch
 
     Returns:
         ``(B, C, N, *block)``, blocks in row-major order.
+
+    Raises:
+        TypeError: If the volume is not a tensor, or is to be padded and not floating.
+        ValueError: If it has other axes or is empty, or a block is far larger than it.
     """
+    check_tensor("volume", volume)
     spatial = volume.shape[2:]
     sides = block_sides(block_size, len(spatial))
-    missing = [-length % side for length, side in zip(spatial, sides, strict=True)]
-    if any(missing):
+    counts = [-(-length // side) for length, side in zip(spatial, sides, strict=True)]
+    whole = [count * side for count, side in zip(counts, sides, strict=True)]
+    if prod(whole) > max(8 * prod(spatial), _MOST_VOXELS):
+        raise ValueError(f"block_size={sides} is far larger than the image {tuple(spatial)}; use smaller blocks.")
+    if whole != list(spatial):
+        check_tensor("volume", volume, floating=True)
+        missing = [padded - length for padded, length in zip(whole, spatial, strict=True)]
         volume = F.pad(volume, [p for m in reversed(missing) for p in (0, m)], mode="replicate")
-    counts = [length // side for length, side in zip(volume.shape[2:], sides, strict=True)]
     grid = [n for pair in zip(counts, sides, strict=True) for n in pair]
     dims = len(sides)
     order = [0, 1, *range(2, 2 + 2 * dims, 2), *range(3, 2 + 2 * dims, 2)]
@@ -70,11 +87,11 @@ def merge_blocks(blocks: torch.Tensor, spatial_shape: Sequence[int]) -> torch.Te
     """
     sides = blocks.shape[3:]
     dims = len(sides)
-    counts = [-(-length // side) for length, side in zip(spatial_shape, sides, strict=True)]
-    if prod(counts) != blocks.shape[2]:
+    counts = [-(-length // max(side, 1)) for length, side in zip(spatial_shape, sides, strict=False)]
+    if not 0 < dims == len(spatial_shape) or prod(counts) != blocks.shape[2]:
         raise ValueError(
-            f"{blocks.shape[2]} blocks of {tuple(sides)} do not make up spatial_shape={tuple(spatial_shape)}, "
-            f"which takes {prod(counts)}."
+            f"blocks of shape {tuple(blocks.shape)} do not make up spatial_shape={tuple(spatial_shape)}: they must be "
+            f"(B, C, N, *block), here with N={prod(counts)}."
         )
     order = [0, 1, *(2 + i + j * dims for i in range(dims) for j in (0, 1))]
     whole = [c * s for c, s in zip(counts, sides, strict=True)]

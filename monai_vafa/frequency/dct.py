@@ -54,10 +54,10 @@ def idct(x: torch.Tensor, spatial_dims: int = 3) -> torch.Tensor:
 def _transform(x: torch.Tensor, spatial_dims: int, inverse: bool) -> torch.Tensor:
     if not x.is_floating_point():
         raise TypeError(f"the DCT takes floating tensors, got {x.dtype}; convert with .float() first.")
-    if not 1 <= spatial_dims <= min(3, x.ndim):
+    if spatial_dims not in range(1, min(3, x.ndim) + 1):
         raise ValueError(f"spatial_dims={spatial_dims} must be 1 to 3 and at most the tensor's {x.ndim} axes.")
     for axis in range(-spatial_dims, 0):
-        if x.shape[axis] == 1:  # the transform of one sample is that sample
+        if x.shape[axis] <= 1:  # the transform of one sample is that sample
             continue
         basis = dct_basis(x.shape[axis], x.dtype, x.device)
         x = (x.movedim(axis, -1) @ (basis if inverse else basis.T)).movedim(-1, axis)

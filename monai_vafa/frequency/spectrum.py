@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 
@@ -63,10 +64,13 @@ def soft_round(u: torch.Tensor, alpha: float) -> torch.Tensor:
         same shape as ``u``, float32 or wider.
 
     Raises:
+        TypeError: If ``u`` is not floating.
         ValueError: If ``alpha`` is not in (0, 1).
     """
-    if not 0 < alpha < 1:
+    if not (isinstance(alpha, Real) and 0 < alpha < 1):
         raise ValueError(f"alpha={alpha} must be in (0, 1).")
+    if not u.is_floating_point():
+        raise TypeError(f"u must be a floating tensor, got {u.dtype}.")
     floor = u.floor()
     return floor + (torch.tanh((u - floor - 0.5) * math.log(2 / alpha - 1)) / (1 - alpha) + 1) / 2
 
@@ -83,7 +87,13 @@ def quantize(coefficients: torch.Tensor, table: torch.Tensor | float, alpha: flo
 
     Returns:
         the quantised coefficients, multiplied by ``table`` again.
+
+    Raises:
+        ValueError: If an entry of ``table`` is not above 0.
     """
+    largest = torch.finfo(torch.float32).max
+    if not (isinstance(table, torch.Tensor | Real) and torch.as_tensor((table > 0) & (table <= largest)).all()):
+        raise ValueError("table must hold finite numbers above 0.")
     ratio = coefficients / table
     return (ratio.round() if alpha is None else soft_round(ratio, alpha)) * table
 

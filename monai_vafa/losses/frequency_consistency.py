@@ -10,6 +10,7 @@ import torch
 from torch.nn.modules.loss import _Loss
 
 from monai_vafa.frequency import dct, split_blocks
+from monai_vafa.outputs import check_tensor
 
 
 class FrequencyConsistencyLoss(_Loss):
@@ -53,8 +54,8 @@ class FrequencyConsistencyLoss(_Loss):
         shape = tuple(target.shape)
         if input.shape != target.shape:
             raise ValueError(f"input of shape {tuple(input.shape)} must have the shape of target, {shape}.")
-        if not 3 <= len(shape) <= 5:
-            raise ValueError(f"logits must be (B, classes, *spatial) with 1 to 3 spatial axes, got shape {shape}.")
+        check_tensor("target (clean logits)", target)
+        check_tensor("input (adversarial logits)", input)
         # Autocast would compute the matrix products of the DCT in half precision.
         with torch.autocast(target.device.type, enabled=False):
             clean = target.to(torch.promote_types(target.dtype, torch.float32))

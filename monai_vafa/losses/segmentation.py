@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +14,7 @@ from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss
 from torch.nn.modules.loss import _Loss
 
 from monai_vafa.frequency.precision import full_precision
-from monai_vafa.outputs import Activation, check_activation
+from monai_vafa.outputs import Activation, check_activation, check_channels, check_tensor
 
 _DICE: dict[str, Any] = {"squared_pred": True, "smooth_nr": 0.0, "smooth_dr": 1e-6}
 _ACTIVATIONS: dict[Activation, dict[str, Any]] = {
@@ -50,6 +51,46 @@ class SegmentationLoss(_Loss):
         loss.activation = activation
         return loss
 
+    @full_precision
+    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """
+        Loss of a batch.
+
+        Args:
+            input: logits ``(B, classes, *spatial)``; with softmax, 2 classes or more.
+            target: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``input``.
+
+        Raises:
+            TypeError: If one is not a tensor, or the logits are not floating.
+            ValueError: If logits, label and activation do not fit together, or the label holds no class.
+        """
+        check_tensor("input (logits)", input, floating=True)
+        check_tensor("target (label)", target)
+        activation, classes = self.activation or "softmax", input.shape[1]
+        if activation == "sigmoid":
+            check_channels(target, classes)
+        elif classes < 2:
+            raise ValueError(
+                f"logits have {classes} channel, but this loss compares 2 classes or more; for a single class, use "
+                "activation='sigmoid'."
+            )
+        elif target.shape[1] != 1:
+            raise ValueError(
+                f"label has {target.shape[1]} channels, but this loss takes a class map with one; for classes that may "
+                "overlap, use activation='sigmoid'."
+            )
+        if target.shape[2:] != input.shape[2:] or len(target) != len(input):
+            raise ValueError(f"label of shape {tuple(target.shape)} does not fit logits of {tuple(input.shape)}.")
+        highest = 1 if activation == "sigmoid" else classes - 1
+        for value in torch.aminmax(target):
+            if not 0 <= value <= highest:
+                raise ValueError(f"label holds {float(value):g}, but the loss with {activation} takes 0 to {highest}.")
+        return self._of(input, target.to(input.dtype if activation == "sigmoid" else torch.long), activation)
+
+    @abstractmethod
+    def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
+        """Loss of a batch, checked: logits in float32 or wider, label in int64, with sigmoid like the logits."""
+
 
 class DiceCrossEntropyLoss(SegmentationLoss):
     """
@@ -59,10 +100,8 @@ class DiceCrossEntropyLoss(SegmentationLoss):
         activation: see :class:`SegmentationLoss`.
     """
 
-    @full_precision
-    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Loss of a batch: logits and label."""
-        return _dice_cross_entropy(self.activation or "softmax")(input, target)
+    def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
+        return _dice_cross_entropy(activation)(logits, label)
 
 
 class SoftDiceLoss(SegmentationLoss):
@@ -73,10 +112,8 @@ class SoftDiceLoss(SegmentationLoss):
         activation: see :class:`SegmentationLoss`.
     """
 
-    @full_precision
-    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Loss of a batch: logits and label."""
-        return _soft_dice(self.activation or "softmax")(input, target)
+    def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
+        return _soft_dice(activation)(logits, label)
 
 
 @lru_cache

@@ -36,6 +36,8 @@ class BlockSSIMLoss(_Loss):
     """
 
     def __init__(self, block_size: int | Sequence[int] = 32, reduction: LossReduction | str = "mean") -> None:
+        if not isinstance(reduction, str) or reduction not in ("mean", "sum", "none"):
+            raise ValueError(f"reduction={reduction!r} must be 'mean', 'sum' or 'none'.")
         super().__init__(reduction=LossReduction(reduction).value)
         self.block_size = block_size
 
@@ -55,9 +57,9 @@ class BlockSSIMLoss(_Loss):
             ValueError: If the shapes differ, ``target`` has values outside [0, 1], or a block is too small for the
                 window.
         """
+        check_unit("target", target)
         if input.shape != target.shape:
             raise ValueError(f"input and target must have the same shape, got {input.shape} and {target.shape}.")
-        check_unit("target", target)
         sides = [side for side in block_sides(self.block_size, input.ndim - 2) if side > 1]
         if len(sides) < 2 or min(sides) < _WINDOW:
             raise ValueError(

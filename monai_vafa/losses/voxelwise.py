@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
 
-from monai_vafa.frequency.precision import full_precision
-from monai_vafa.outputs import Activation, check_channels
+from monai_vafa.outputs import Activation
 
 from .segmentation import SegmentationLoss
 
@@ -30,18 +30,6 @@ class VoxelAnswers:
     """
 
     def __init__(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> None:
-        if activation == "sigmoid":
-            check_channels(label, logits.shape[1])
-        elif logits.shape[1] < 2:
-            raise ValueError(
-                f"logits have {logits.shape[1]} channel, but this loss compares 2 classes or more; for a single class, "
-                "use activation='sigmoid'."
-            )
-        elif label.shape[1] != 1:
-            raise ValueError(
-                f"label has {label.shape[1]} channels, but this loss takes a class map with one; for classes that may "
-                "overlap, use activation='sigmoid'."
-            )
         self.sigmoid = activation == "sigmoid"
         self.logits = logits
         self.label = label if self.sigmoid else label[:, 0].long()
@@ -80,10 +68,8 @@ class VoxelAnswers:
 class _WeightedCrossEntropy(SegmentationLoss):
     """Mean over all voxels of a weight, constant in the backward pass, times the cross entropy."""
 
-    @full_precision
-    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Loss of a batch."""
-        answers = VoxelAnswers(input, target, self.activation or "softmax")
+    def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
+        answers = VoxelAnswers(logits, label, activation)
         with torch.no_grad():
             weight = self._weight(answers)
         return (weight * answers.cross_entropy()).mean()
@@ -111,9 +97,9 @@ class SegPGDLoss(_WeightedCrossEntropy):
 
     def __init__(self, wrong_weight: float = 0.5, *, activation: Activation | None = None) -> None:
         super().__init__(activation=activation)
-        if not 0 <= wrong_weight <= 1:
+        if not (isinstance(wrong_weight, Real) and 0 <= wrong_weight <= 1):
             raise ValueError(f"wrong_weight={wrong_weight} must be in [0, 1].")
-        self.wrong_weight = float(wrong_weight)
+        self.wrong_weight: float = float(wrong_weight)
 
     def _weight(self, answers: VoxelAnswers) -> torch.Tensor:
         return torch.where(answers.correct(), 1 - self.wrong_weight, self.wrong_weight)
@@ -171,19 +157,8 @@ class JensenShannonLoss(SegmentationLoss):
             each class of a voxel.
     """
 
-    @full_precision
-    def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """
-        Loss of a batch.
-
-        Args:
-            input: logits ``(B, classes, *spatial)``; with softmax, 2 classes or more.
-            target: softmax: class map ``(B, 1, *spatial)``; sigmoid: 0 and 1, like ``input``.
-
-        Raises:
-            ValueError: If the numbers of channels do not fit the activation.
-        """
-        log_p = -VoxelAnswers(input, target, self.activation or "softmax").cross_entropy()
+    def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
+        log_p = -VoxelAnswers(logits, label, activation).cross_entropy()
         # Against a one-hot vector the divergence depends only on the probability p of the label.
         p = log_p.exp()
         return (math.log(2) + 0.5 * (p * log_p - (1 + p) * torch.log1p(p))).mean()

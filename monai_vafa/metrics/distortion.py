@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 
 from monai_vafa.frequency.precision import full_precision
-from monai_vafa.outputs import check_unit
+from monai_vafa.outputs import check_tensor, check_unit
 
 
 def linf_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -64,7 +64,9 @@ def _difference(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def _check_shapes(y_pred: torch.Tensor, y: torch.Tensor) -> None:
-    if y_pred.shape != y.shape or y.ndim < 3 or y.numel() == 0:
+    for name, value in (("y_pred", y_pred), ("y", y)):
+        check_tensor(name, value)
+    if y_pred.shape != y.shape:
         raise ValueError(
             f"y_pred and y must have the same shape (B, C, *spatial), got {tuple(y_pred.shape)} and {tuple(y.shape)}."
         )

@@ -29,6 +29,8 @@ class FittingSSIMMetric(SSIMMetric):
     def _compute_metric(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         for name, image in (("y_pred", y_pred), ("y", y)):
             check_unit(f"{name} / data_range", image / self.data_range)
+        if y.ndim != self.spatial_dims + 2:
+            raise ValueError(f"y_pred and y must have {self.spatial_dims} spatial axes, got shape {tuple(y.shape)}.")
         fitting = copy.copy(self)
         sides = y.shape[2:]
         fitting.kernel_size = [min(k, s - 1 + s % 2) for k, s in zip(self.kernel_size, sides, strict=True)]
