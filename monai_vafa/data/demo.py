@@ -8,7 +8,6 @@ import importlib.util
 import json
 import logging
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from monai.transforms import (
     RandBiasFieldd,
     RandGaussianNoised,
     ScaleIntensityd,
+    SpatialCrop,
+    SpatialPad,
 )
 
 from monai_vafa.cache import cache_dir
@@ -65,17 +66,14 @@ def demo_cohort(root: str | os.PathLike | None = None) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Written elsewhere and moved in one step: a killed run leaves no incomplete cohort, and of two runs that start
     # together the second one finds the result of the first.
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".demo_cohort_"))
-    try:
-        _write(unfinished, source)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".demo_cohort_") as unfinished:
+        _write(Path(unfinished), source)
         os.chmod(unfinished, 0o755)
         try:
             os.replace(unfinished, folder)
         except OSError:
             if not (folder / "dataset.json").is_file():
                 raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     logger.info("demo cohort (virtual subjects of one template anatomy) written to %s", folder)
     return folder
 
@@ -97,13 +95,7 @@ def _template() -> dict[str, torch.Tensor]:
     csf = (brain - gray - white).clamp(min=0)
     inside = brain[0].nonzero()
     middle = (inside.amin(0) + inside.amax(0)) // 2
-    start = [max(int(m) - s // 2, 0) for m, s in zip(middle, _SPATIAL_SHAPE, strict=True)]
-    window = (slice(None), *(slice(a, a + s) for a, s in zip(start, _SPATIAL_SHAPE, strict=True)))
-
-    def fit(volume: torch.Tensor) -> torch.Tensor:
-        missing = [s - v for s, v in zip(_SPATIAL_SHAPE, volume[window].shape[1:], strict=True)]
-        return torch.nn.functional.pad(volume[window], [0, missing[2], 0, missing[1], 0, missing[0]])
-
+    fit = Compose([SpatialCrop(middle, _SPATIAL_SHAPE), SpatialPad(_SPATIAL_SHAPE, method="end")])
     return {"image": fit(t1), "tissue": fit(torch.cat([csf, gray, white]))}
 
 

@@ -75,7 +75,8 @@ def load_checkpoint(network: Network, path: str | os.PathLike, *, key: str | Non
     read = _read_safetensors if Path(path).suffix == ".safetensors" else _read_torch
     own = network.state_dict(keep_vars=True)
     state = _without_prefix(_state_dict(read(path), path, key), own)
-    may_be_extra, may_be_missing = _tolerated(network)
+    unetr = isinstance(network, UNETR)
+    may_be_extra, may_be_missing = (_UNETR_MAY_BE_EXTRA, _UNETR_MAY_BE_MISSING) if unetr else ((), ())
     state = {key: value for key, value in state.items() if key in own or key not in may_be_extra}
     _complete_shared(state, own, path)
     problems = {
@@ -176,13 +177,6 @@ def _complete_shared(state: dict[str, Any], own: Mapping[str, torch.Tensor], pat
             f"network ({', '.join(differing[:2])}{', ...' if len(differing) > 2 else ''}): the last value counts.",
             stacklevel=3,
         )
-
-
-def _tolerated(network: torch.nn.Module) -> tuple[frozenset[str], frozenset[str]]:
-    """Keys that a file may have in addition, and keys that it may lack."""
-    if isinstance(network, UNETR):
-        return _UNETR_MAY_BE_EXTRA, _UNETR_MAY_BE_MISSING
-    return frozenset(), frozenset()
 
 
 def _shape(value: Any) -> str:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a bundle tells of its network: the classes, whether they exclude each other, keys of image and label."""
+"""What a bundle tells of its network: the classes, whether they exclude each other, voxels without a label."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.transforms import Activationsd, AsDiscreted, Compose, LoadImaged
+from monai.transforms import Activationsd, AsDiscreted, Compose
 
 from .config import Parts, components
 from .inference import image_format
@@ -101,18 +101,6 @@ def _activation_of_loss(loss: Any) -> str | None:
             return activation
     # Compound losses of MONAI keep the flag in their Dice loss, deep supervision keeps it in the inner loss.
     return _activation_of_loss(getattr(loss, "dice", None)) or _activation_of_loss(getattr(loss, "loss", None))
-
-
-def keys_of(parts: Parts, preprocessing: Callable | Sequence[Callable]) -> tuple[str, str]:
-    """Keys of image and label: those that the config names, else those of MONAI's engines."""
-    named = [parts.build(id_, id_) if id_ in parts.parser else None for id_ in ("image_key", "label_key")]
-    label_key = named[1] if isinstance(named[1], str) else "label"
-    if isinstance(named[0], str):
-        return named[0], label_key
-    transforms = flat(preprocessing)
-    loaded = {str(key) for each in transforms if isinstance(each, LoadImaged) for key in each.keys} - {label_key}
-    renamed = len(loaded) == 1 and not any("image" in getattr(each, "keys", ()) for each in transforms)
-    return loaded.pop() if renamed else "image", label_key
 
 
 def find_ignore_label(parts: Parts, classes: int) -> int | None:

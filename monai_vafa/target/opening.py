@@ -22,7 +22,7 @@ from monai_vafa.outputs import check_activation
 
 from .bundle import BundleTarget
 from .config import Configs, Parts, check_overrides, config_files, find_checkpoint
-from .facts import VOID_IDS, find_activation, find_ignore_label, flat, keys_of, output_classes
+from .facts import VOID_IDS, find_activation, find_ignore_label, flat, output_classes
 from .inference import SliceNetwork
 from .preprocessing import Preprocessing
 from .source import announce, find_bundle, read_metadata
@@ -137,14 +137,15 @@ def _read(configs: Configs, checkpoint: str | os.PathLike | Literal[False] | Non
     class_names = [str(name) for name in names]
     transforms, loss = parts.require("preprocessing"), parts.optional("loss")
     postprocessing = parts.optional("postprocessing")
-    image_key, label_key = keys_of(parts, transforms)
+    named = [parts.build(id_, id_) if id_ in parts.parser else None for id_ in ("image_key", "label_key")]
+    image_key, label_key = (key if isinstance(key, str) else None for key in named)
     activation = activation or find_activation(
         postprocessing=postprocessing, loss=loss, metadata=configs.metadata, class_names=class_names
     )
     preprocessing = Preprocessing(
         Compose(transforms) if isinstance(transforms, Sequence) else transforms,
         image_key=image_key,
-        label_key=label_key,
+        label_key=label_key or "label",
         class_names=class_names,
         overlap=activation == "sigmoid",
         maps_tell=class_names[0].lower() == "background" or getattr(loss, "to_onehot_y", False),

@@ -64,14 +64,13 @@ class Preprocessing(Transform):
         self,
         transform: Callable,
         *,
-        image_key: str,
+        image_key: str | None,
         label_key: str,
         class_names: Sequence[str],
         overlap: bool = False,
         maps_tell: bool = False,
     ) -> None:
         self.transform = transform
-        self.image_key = image_key
         self.label_key = label_key
         self.class_names = list(class_names)
         self.one_hot = overlap and len(self.class_names) > 1
@@ -94,9 +93,11 @@ class Preprocessing(Transform):
                 # Without its affine an image has no place, and a label can't be brought to it.
                 part.converter.track_meta = True
         loaded = list(dict.fromkeys(str(key) for part in loaders for key in part.keys if key != label_key))
-        self.file_keys = [image_key] if image_key in loaded or not loaded else loaded
-        self.intensity_range = value_range(parts, [image_key, *self.file_keys])
-        self.to_file_units = file_units(parts, [image_key, *self.file_keys])
+        renamed = len(loaded) == 1 and not any("image" in getattr(part, "keys", ()) for part in parts)
+        self.image_key = image_key or (loaded[0] if renamed else "image")
+        self.file_keys = [self.image_key] if self.image_key in loaded or not loaded else loaded
+        self.intensity_range = value_range(parts, [self.image_key, *self.file_keys])
+        self.to_file_units = file_units(parts, [self.image_key, *self.file_keys])
         of_label = [part for part in parts if label_key in getattr(part, "keys", ())]
         # Transforms of an overlay may name labels that the config itself does not load.
         self.loads_labels = bool(of_label) and not type(of_label[0]).__module__.startswith(_AFTER_LOADING)

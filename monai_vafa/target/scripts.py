@@ -19,16 +19,10 @@ class BundleModules:
     """
     Makes ``import scripts`` mean the ``scripts`` of one bundle, for the length of a ``with`` block.
 
-    Python has one table of modules, and nearly every bundle calls its package ``scripts``: without isolation, the
-    second bundle of a process would get the code of the first. Inside the block the folder of the bundle comes first on
-    ``sys.path``, and modules of the same names that others imported are set aside; afterwards both are as before. The
-    bundle's modules are kept for the next block of the same object, so that each is imported once and its classes stay
-    the same. Blocks may be nested. They are not meant for several threads at once.
-
-    Objects of the bundle work outside the block too, as long as they don't import modules of the bundle when called.
-
-    Args:
-        folder: absolute path of the bundle.
+    Python has one table of modules, and nearly every bundle calls its package ``scripts``. Inside the block the folder
+    of the bundle comes first on ``sys.path``, and modules of the same names that others imported are set aside. The
+    bundle's modules are kept for the next block, so that their classes stay the same. Blocks may be nested, but are not
+    meant for several threads.
     """
 
     def __init__(self, folder: Path) -> None:
