@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from monai_vafa.attacks import CoefficientAttack, FastGradientSign, VolumetricFrequencyAttack
 from monai_vafa.attacks.roster import ROSTER
 from monai_vafa.frequency import block_spectrum, dct, idct, quantize, quantize_image, spectrum_to_image
+from monai_vafa.handlers import VAFTHandler
 from monai_vafa.losses import (
     BlockSSIMLoss,
     CosPGDLoss,
@@ -26,8 +27,10 @@ from monai_vafa.losses import (
     SegPGDLoss,
     SoftDiceLoss,
 )
-from monai_vafa.metrics import FittingSSIMMetric, changed_voxel_rate, linf_distance, rmse_distance
+from monai_vafa.metrics import FittingSSIMMetric, LPIPSMetric, changed_voxel_rate, linf_distance, rmse_distance
 from monai_vafa.outputs import predicted_labels
+from tests.handlers.conftest import loss_function, train  # noqa: F401
+from tests.metrics.test_lpips import trunk  # noqa: F401
 
 LOSSES = (DiceCrossEntropyLoss, SoftDiceLoss, CosPGDLoss, SegPGDLoss, MaskedCrossEntropyLoss, JensenShannonLoss)
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -167,6 +170,32 @@ def test_comparisons_of_images_in_half_precision(cases):
         assert (ssim <= 1).all() and (ssim >= -1).all(), number
         assert all(torch.isfinite(d).all() and (d >= 0).all() and (d <= 255).all() for d in distances), number
         assert torch.isfinite(changed_voxel_rate(image > 0.5, clean > 0.5)).all()
+
+
+@pytest.mark.parametrize("dtype", [*HALF.values(), torch.float32])
+def test_lpips_of_images_without_contrast(dtype, trunk):  # noqa: F811
+    metric = LPIPSMetric(trunk=trunk)
+    for number, content in enumerate(CONTENTS):
+        clean, other = (Draw(number).image(kind, 1, 1, 32, 32, 4).to(dtype) for kind in (content, "noise"))
+        assert metric(clean, clean.clone()).item() == 0
+        assert math.isfinite(metric(other, clean).item()) and metric(other, clean).item() >= 0
+
+
+@pytest.mark.parametrize("amp", [None, *HALF])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.filterwarnings("ignore:the network's gradient is zero everywhere")
+def test_hardening_in_half_precision(amp, dtype, train):  # noqa: F811
+    """Losses and gradients of VAFT, on batches of any content, with attacks and networks of less precision."""
+    model, draw, attack = network("instance").to(dtype), Draw(0), VolumetricFrequencyAttack
+    batches = [
+        {"image": draw.image(content, 2, 1, 8, 8, 8).to(dtype), "label": draw.classes(3, 2, 1, 8, 8, 8)}
+        for content in CONTENTS * 2
+    ]
+    seen = train(model, batches, VAFTHandler(attack=attack(steps=2, block_size=8, amp=amp)))
+    assert len(seen) == len(batches)
+    for losses, gradients in seen:
+        assert all(torch.isfinite(loss).all() for loss in losses.values())
+        assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
 @pytest.mark.parametrize("steps", [1, 20, 1000, 10**6, 10**9])
