@@ -103,7 +103,8 @@ def entry_of(name: str) -> RosterEntry:
 
 
 _VAFA, _SEA, _SA2 = "Hanif et al., MICCAI 2023", "Croce et al., ECCV 2024", "Hanif et al., ISBI 2025"
-_JSD = {"loss": JensenShannonLoss()}
+_SQUARE = "Andriushchenko et al., ECCV 2020"
+_UPSTREAM, _ONE_START, _JSD = {"recipe": "upstream"}, {"restarts": 1}, {"loss": JensenShannonLoss()}
 _NO_RESCALE = {"rescale_slices": False}
 
 for _entry in (  # name, attack, parameters, sweep, transform, color, marker, linestyle, reference
@@ -114,26 +115,12 @@ for _entry in (  # name, attack, parameters, sweep, transform, color, marker, li
     RosterEntry("bim", BasicIterative, {}, (2, 8), "BIM", "tab:blue", "s", "--", "Kurakin et al., ICLR workshop 2017"),
     RosterEntry("pgd", ProjectedGradientDescent, {}, (2, 8), "PGD", "tab:blue", "o", "-", "Madry et al., ICLR 2018"),
     RosterEntry("mifgsm", MomentumIterative, {}, (2, 8), "MIFGSM", "tab:cyan", "^", "--", "Dong et al., CVPR 2018"),
-    RosterEntry(
-        "pgd_upstream", ProjectedGradientDescent, {"recipe": "upstream"}, (2, 8), None, "tab:blue", "D", "-.", _VAFA
-    ),
-    RosterEntry("segpgd", SegPGD, {"restarts": 1}, (2, 8), "SegPGD", "tab:olive", "P", "-", "Gu et al., ECCV 2022"),
-    RosterEntry(
-        "cospgd", CosPGD, {"restarts": 1}, (2, 8), "CosPGD", "tab:olive", "X", "--", "Agnihotri et al., ICML 2024"
-    ),
+    RosterEntry("pgd_upstream", ProjectedGradientDescent, _UPSTREAM, (2, 8), None, "tab:blue", "D", "-.", _VAFA),
+    RosterEntry("segpgd", SegPGD, _ONE_START, (2, 8), "SegPGD", "tab:olive", "P", "-", "Gu et al., ECCV 2022"),
+    RosterEntry("cospgd", CosPGD, _ONE_START, (2, 8), "CosPGD", "tab:olive", "X", "--", "Agnihotri et al., ICML 2024"),
     RosterEntry("apgd_masked_ce", AutoPGD, {}, (2, 8), "APGD", "tab:purple", "p", "-", _SEA),
     RosterEntry("apgd_jsd", AutoPGD, _JSD, (2, 8), None, "tab:purple", "h", "--", _SEA),
-    RosterEntry(
-        "square",
-        SquareAttack,
-        {"steps": 100},
-        (2, 8),
-        "Square",
-        "tab:brown",
-        "s",
-        "-",
-        "Andriushchenko et al., ECCV 2020",
-    ),
+    RosterEntry("square", SquareAttack, {"steps": 100}, (2, 8), "Square", "tab:brown", "s", "-", _SQUARE),
     RosterEntry("vafa2d", SliceFrequencyAttack, {"steps": 10}, (10, 40), None, "tab:orange", "^", "-", _VAFA),
     RosterEntry("vafa", VolumetricFrequencyAttack, {}, (10, 40), "VAFA", "tab:red", "o", "-", _VAFA),
     RosterEntry("vafa_no_rescale", VolumetricFrequencyAttack, _NO_RESCALE, (10, 60), None, "tab:red", "D", "--", _VAFA),
