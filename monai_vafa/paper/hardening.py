@@ -15,7 +15,6 @@ from monai_vafa.report.benchmark import Benchmark, mean
 from monai_vafa.report.figures import (
     ClassPainter,
     axial_slice,
-    gray_levels,
     is_stored,
     load_volume,
     most_changed_slice,
@@ -78,8 +77,8 @@ def change_table(benchmark: Benchmark) -> Table:
             lonely[network] = f"{network}: no model trained on clean images to compare with."
         cells, partly = [], False
         for column in columns:
-            ours = _case_scores(benchmark, model, column)
-            theirs = _case_scores(benchmark, references[network], column) if network in references else {}
+            ours = benchmark.case_values(model, column, "dsc")
+            theirs = benchmark.case_values(references[network], column, "dsc") if network in references else {}
             change = mean(ours[case] - theirs[case] for case in ours if case in theirs)
             partly |= change is not None and ours.keys() != theirs.keys()
             # adding zero removes the sign of -0.0
@@ -105,13 +104,6 @@ def _published(benchmark: Benchmark, model: str, column: str) -> str:
     if column != CLEAN and all(benchmark.base_value(column, p) != v for p, v in TABLE_2_BUDGETS[data].items()):
         return "-"
     return f"{dsc:.1f}" if against == CLEAN else f"{dsc:.2f}"  # as many digits as Table 1 and Table 2 have
-
-
-def _case_scores(benchmark: Benchmark, model: str, column: str) -> dict[str, float]:
-    """DSC of each case in a column of the tables."""
-    if column != _WORST:
-        return benchmark.case_values(model, column, "dsc")
-    return {row["case"]: row["dsc"] for row in benchmark.worst_rows(model) if row["group"] == _WORST}
 
 
 def _uneven(benchmark: Benchmark) -> list[str]:
@@ -162,7 +154,8 @@ def hardening_figure(benchmark: Benchmark) -> Path | None:
     for row, model in zip(axes, models, strict=True):
         load = partial(_load_ras, benchmark, model)
         index = _same_height(volumes[0], axial, load("predictions", case, LABEL))
-        gray = gray_levels(load("adversarial", case, CLEAN).dataobj[..., 0])
+        clean = load("adversarial", case, CLEAN).dataobj[..., 0]
+        gray: dict[str, Any] = {"cmap": "gray", "vmin": clean.min(), "vmax": clean.max(), "interpolation": "nearest"}
         row[0].set_ylabel("\n".join(benchmark.hardened[model]), fontsize=9)
         for axis, name in zip(row, (LABEL, *columns), strict=True):
             shown = CLEAN if name == LABEL else name

@@ -73,7 +73,9 @@ class Benchmark:
         return self.summaries[model].get("means", {}).get(row, {}).get(column)
 
     def case_values(self, model: str, row: str, column: str) -> Values:
-        """Value of a column for each case that has one."""
+        """Value of a column for each case that has one; the row may be a group of ``worst_cases``."""
+        if row in self.worst_cases:
+            return _values(self.worst_rows(model, row), column)
         return _values((r for r in self.cases[model] if r["attack"] == row), column)
 
     def budget(self, attack: str) -> str | None:
@@ -97,28 +99,24 @@ class Benchmark:
         ]
         return sorted(points, key=lambda point: point[0] if isinstance(point[0], (int, float)) else math.inf)
 
-    def worst_rows(self, model: str) -> list[dict[str, Any]]:
+    def worst_rows(self, model: str, group: str) -> list[dict[str, str]]:
         """
-        The attack with the lowest DSC on each case, for each group of ``worst_cases``.
+        Rows of ``cases.csv`` of the attack with the lowest DSC on each case, for a group of ``worst_cases``.
 
         An attacker who may try several attacks keeps the best one for each image, so this is lower than the mean of
         any single attack. Cases without a DSC under any attack of the group are left out.
         """
-        chosen = []
-        for group, attacks in self.worst_cases.items():
-            scored = [row for row in self.cases[model] if row["attack"] in attacks and row.get("dsc")]
-            for case in dict.fromkeys(row["case"] for row in scored):
-                lowest = min((row for row in scored if row["case"] == case), key=lambda row: float(row["dsc"]))
-                values = {column: number(lowest.get(column)) for column in COLUMNS if column in lowest}
-                chosen.append({"model": model, "group": group, "case": case, "attack": lowest["attack"], **values})
-        return chosen
+        scored = [row for row in self.cases[model] if row["attack"] in self.worst_cases[group] and row.get("dsc")]
+        lowest: dict[str, dict[str, str]] = {}
+        for row in sorted(scored, key=lambda row: float(row["dsc"])):
+            lowest.setdefault(row["case"], row)
+        return [lowest[case] for case in dict.fromkeys(row["case"] for row in scored)]
 
     def worst_means(self, model: str) -> dict[str, dict[str, float | None]]:
         """Means of :meth:`worst_rows` over the cases, group -> column -> mean."""
-        chosen = self.worst_rows(model)
-        groups = {group: [row for row in chosen if row["group"] == group] for group in self.worst_cases}
+        groups = {group: self.worst_rows(model, group) for group in self.worst_cases}
         return {
-            group: {column: mean(row[column] for row in rows) for column in COLUMNS if column in rows[0]}
+            group: {column: mean(number(row.get(column)) for row in rows) for column in COLUMNS if column in rows[0]}
             for group, rows in groups.items()
             if rows
         }

@@ -21,6 +21,7 @@ from .figures import load_volume
 from .tables import Section, Table
 
 _MASKED = "gradients may be masked"
+_ROUNDING = 1e-6  # points of DSC
 
 
 def checklist_section(benchmark: Benchmark) -> Section:
@@ -141,7 +142,7 @@ def _converged(e: _Evidence) -> tuple[bool, str]:
     if twice is None:
         raise _MissingEvidence(f"sweep the steps of {name} to twice those of its base row.")
     base, more = e.dsc(name), e.dsc(twice)
-    good = _within(abs(base - more), 1)
+    good = abs(base - more) <= 1 + _ROUNDING
     advice = "" if good else f"; {name} has not converged: use more steps"
     return good, f"{steps} steps reach DSC {base:.2f}, {2 * steps} steps {more:.2f}{advice}."
 
@@ -153,7 +154,7 @@ def _grows(e: _Evidence) -> tuple[bool, str]:
         raise _MissingEvidence(f"sweep the budget of {name}.")
     curve = ", ".join(f"{value:g}: {dsc:.2f}" for value, dsc in points)
     rise = max(dsc - min(d for _, d in points[: i + 1]) for i, (_, dsc) in enumerate(points))
-    return _within(rise, 0.5), f"DSC under {name} by budget: {curve}; it rises by {rise:.2f} at most."
+    return rise <= 0.5 + _ROUNDING, f"DSC under {name} by budget: {curve}; it rises by {rise:.2f} at most."
 
 
 def _reaches_chance(e: _Evidence) -> tuple[bool, str]:
@@ -194,7 +195,7 @@ def _beats_transfer(e: _Evidence) -> tuple[bool, str]:
         scores = e.benchmark.transferred(source, e.model, name)
         own, other = e.benchmark.white_box(e.model, name, scores), mean(scores.values())
         if source != e.model and own is not None and other is not None:
-            good &= _within(100 * (own - other), 0.5)
+            good &= 100 * (own - other) <= 0.5 + _ROUNDING
             told.append(f"made on it {100 * own:.2f}, made on {source} {100 * other:.2f}")
     if not told:
         raise _MissingEvidence(f"benchmark a second model and transfer {name} between them.")
@@ -205,7 +206,7 @@ def _beats_gradient_free(e: _Evidence) -> tuple[bool, str]:
     name, free = e.role("iterative"), e.role("gradient_free")
     size, row = e.same_size(free)
     white, black = e.dsc(name), e.dsc(row)
-    good = _within(white - black, 0.5)
+    good = white - black <= 0.5 + _ROUNDING
     told = f"{name} reaches DSC {white:.2f}, {row} without gradients {black:.2f}, both at {size}"
     return good, f"{told}{'' if good else '; ' + _MASKED}."
 
@@ -217,12 +218,7 @@ def _random_starts(e: _Evidence) -> tuple[bool, str]:
         raise _MissingEvidence(f"sweep the seed of {name}.")
     scores = [e.dsc(row) for row in (name, *seeds)]
     spread = max(scores) - min(scores)
-    return _within(spread, 1), f"{len(scores)} seeds of {name}: DSC {min(scores):.2f} to {max(scores):.2f}."
-
-
-def _within(points: float, limit: float) -> bool:
-    """At most the limit, but for rounding."""
-    return points <= limit + 1e-6
+    return spread <= 1 + _ROUNDING, f"{len(scores)} seeds of {name}: DSC {min(scores):.2f} to {max(scores):.2f}."
 
 
 _CHECKS = {

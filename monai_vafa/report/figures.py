@@ -94,7 +94,8 @@ def case_figure(
     clean = attacks[0]
     painter = ClassPainter(class_names, channels[LABEL], activation)
     axial = most_changed_slice(channels[LABEL], channels[clean], [channels[a] for a in attacks[1:]])
-    gray = gray_levels(images[clean])
+    low, high = images[clean].min(), images[clean].max()
+    gray: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "nearest"}
     changes = {a: axial_slice(images[a] - images[clean], axial) for a in attacks}
     limit = max(*(float(np.abs(change).max()) for change in changes.values()), 1e-6)
 
@@ -167,11 +168,6 @@ def most_changed_slice(label: np.ndarray, clean: np.ndarray, attacked: Sequence[
 def axial_slice(volume: np.ndarray, axial: int) -> np.ndarray:
     """An axial slice of a RAS volume as radiologists look at it: anterior on top, the patient's right on the left."""
     return np.rot90(volume[::-1, :, axial].astype(np.float32))
-
-
-def gray_levels(image: np.ndarray) -> dict[str, Any]:
-    """How images of the same case are drawn: the range of one of them, from black to white."""
-    return {"cmap": "gray", "vmin": float(image.min()), "vmax": float(image.max()), "interpolation": "nearest"}
 
 
 def load_volume(path: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from monai_vafa.results.files import read_json, read_rows, write_rows
@@ -109,7 +110,8 @@ def damage_section(benchmark: Benchmark) -> Section:
     """Means of each model and of its worst cases, with ``table.csv`` and ``worst_case.csv``."""
     means = {model: {**benchmark.means(model), **benchmark.worst_means(model)} for model in benchmark.models}
     rows = [{"model": model, "attack": name, **row} for model in means for name, row in means[model].items()]
-    worst = [row for model in means for row in benchmark.worst_rows(model)]
+    groups = product(benchmark.models, benchmark.worst_cases)
+    worst = [{"model": m, "group": g, **row} for m, g in groups for row in benchmark.worst_rows(m, g)]
     write_rows(benchmark.folder / "table.csv", ("model", "attack", *score_columns(rows)), rows)
     write_rows(benchmark.folder / "worst_case.csv", _WORST_COLUMNS, worst)
     tables = []
