@@ -154,17 +154,18 @@ def hardening_figure(benchmark: Benchmark) -> Path | None:
     for row, model in zip(axes, models, strict=True):
         load = partial(_load_ras, benchmark, model)
         index = _same_height(volumes[0], axial, load("predictions", case, LABEL))
-        clean = load("adversarial", case, CLEAN).dataobj[..., 0]
-        gray: dict[str, Any] = {"cmap": "gray", "vmin": clean.min(), "vmax": clean.max(), "interpolation": "nearest"}
+        image = load("adversarial", case, CLEAN).dataobj[..., 0]
+        gray: dict[str, Any] = {"cmap": "gray", "vmin": image.min(), "vmax": image.max(), "interpolation": "nearest"}
         row[0].set_ylabel("\n".join(benchmark.hardened[model]), fontsize=9)
         for axis, name in zip(row, (LABEL, *columns), strict=True):
             shown = CLEAN if name == LABEL else name
             if not is_stored(benchmark.folder / model, case, shown):
                 axis.text(0.5, 0.5, "no results", transform=axis.transAxes, ha="center", va="center", fontsize=8)
                 continue
-            image, prediction = load("adversarial", case, shown), load("predictions", case, name)
-            axis.imshow(axial_slice(np.asarray(image.dataobj[..., 0]), index), **gray)
-            axis.imshow(painter.paint(np.asarray(prediction.dataobj), index), interpolation="nearest")
+            image = load("adversarial", case, shown).dataobj[..., 0]
+            prediction = load("predictions", case, name).dataobj
+            axis.imshow(axial_slice(np.asarray(image), index), **gray)
+            axis.imshow(painter.paint(np.asarray(prediction), index), interpolation="nearest")
             if (score := benchmark.case_values(model, name, "dsc").get(case)) is not None:
                 box = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "linewidth": 0}
                 corner: dict[str, Any] = {"ha": "left", "va": "top", "color": "white", "fontsize": 8, "bbox": box}

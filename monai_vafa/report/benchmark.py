@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class Benchmark:
         # model -> its network, and what it was trained against
         self.hardened = {model: (made[0], made[1]) for model, made in content.get("hardened", {}).items()}
         self.summaries = {model: read_json(self.folder / model / SUMMARY) for model in self.models}
-        self.cases = {model: read_rows(self.folder / model / CASES) for model in self.models}
+        self.cases = {model: case_rows(self.folder / model, self.summaries[model]) for model in self.models}
         self.transfers = read_rows(self.folder / TRANSFER)
         # row -> parameters, threat model and so on; empty for rows that no model has
         self.facts: dict[str, dict[str, Any]] = {row: {} for row in self.rows}
@@ -130,6 +130,11 @@ class Benchmark:
         """Mean DSC of a model under an attack on itself, over the cases named."""
         values = self.case_values(model, attack, "dsc")
         return mean(values.get(case) for case in cases)
+
+
+def case_rows(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Rows of ``cases.csv`` of the last run in a folder; those before may have had other cases."""
+    return [row for row in read_rows(folder / CASES) if row["case"] in summary.get("cases", ())]
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai_vafa.results.schema import LOST_GRADIENTS
@@ -12,7 +12,7 @@ from monai_vafa.results.schema import LOST_GRADIENTS
 _MOST_CASES = 5
 
 
-def run_doubts(summary: Mapping[str, Any], cases: Iterable[Mapping[str, str]]) -> list[str]:
+def run_doubts(summary: Mapping[str, Any], cases: Sequence[Mapping[str, str]]) -> list[str]:
     """Sentences on a run, from its ``summary.json`` and the rows of its ``cases.csv``."""
     doubts = []
     if summary["status"] != "complete":
@@ -27,16 +27,10 @@ def run_doubts(summary: Mapping[str, Any], cases: Iterable[Mapping[str, str]]) -
             "The network gives probabilities instead of logits. They are converted back, but where they are exactly 0 "
             "or 1 an attack has no gradient to follow, which looks like robustness."
         )
-    return doubts + _lost_gradients([row for row in cases if row["case"] in summary["cases"]], summary["means"])
-
-
-def _lost_gradients(rows: Sequence[Mapping[str, str]], attacks: Iterable[str]) -> list[str]:
-    """A sentence for each way in which attacks had no gradient to follow."""
-    doubts = []
     for column, parts in LOST_GRADIENTS.items():
         told = []
-        for attack in attacks:
-            found = [(float(row.get(column) or 0), row["case"]) for row in rows if row["attack"] == attack]
+        for attack in summary["means"]:
+            found = [(float(row.get(column) or 0), row["case"]) for row in cases if row["attack"] == attack]
             shares = sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
             named = [f"{100 * share:.3g} % in {case}" for share, case in shares[:_MOST_CASES]]
             named += [f"{len(shares) - _MOST_CASES} more, see cases.csv"] if len(shares) > _MOST_CASES else []

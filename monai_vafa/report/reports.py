@@ -10,10 +10,10 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from monai_vafa.results.files import read_json, read_rows, write_rows
-from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, RUN_FILES, SUMMARY, TRANSFER
+from monai_vafa.results.files import read_json, write_rows
+from monai_vafa.results.schema import BENCHMARK, CLEAN, RUN_FILES, SUMMARY, TRANSFER
 
-from .benchmark import Benchmark, mean
+from .benchmark import Benchmark, case_rows, mean
 from .checklist import checklist_section
 from .doubts import run_doubts
 from .page import publish
@@ -47,7 +47,7 @@ def write_report(folder: str | os.PathLike) -> None:
     root = Path(folder)
     if not (summary := read_json(root / SUMMARY)):
         raise FileNotFoundError(f"{root / SUMMARY} does not exist: not the folder of an attack run.")
-    means, cases = summary["means"], read_rows(root / CASES)
+    means, cases = summary["means"], case_rows(root, summary)
     publish(
         root,
         title="Attack on a segmentation model",

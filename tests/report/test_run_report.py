@@ -12,7 +12,7 @@ import pytest
 from monai_vafa.report import format_tables, write_report
 from monai_vafa.report.figures import figure_rows
 
-from .results import write_volumes
+from .results import CLEAN, attacked, write_model, write_volumes
 
 
 @pytest.fixture
@@ -152,3 +152,14 @@ def test_of_many_rows_two_controls_and_the_strongest_attacks_are_drawn():
 def test_report_needs_neither_torch_nor_monai():
     code = "import sys, monai_vafa.report; sys.exit(any(name in sys.modules for name in ('torch', 'monai')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_cases_of_earlier_runs_do_not_count(tmp_path):
+    """They are still in cases.csv, but the means are not over them."""
+    write_model(tmp_path / "m", {"clean": CLEAN, "pgd": {**attacked([0.5, None]), "zero_gradient": [None, 1]}})
+    summary = json.loads((tmp_path / "m" / "summary.json").read_text())
+    (tmp_path / "m" / "summary.json").write_text(json.dumps({**summary, "cases": {"c1": "/data/c1.nii.gz"}}))
+    write_report(tmp_path / "m")
+    page = (tmp_path / "m" / "index.html").read_text()
+    assert "Mean over 1 of 1 cases." in page
+    assert "Not over the same" not in page and "zero everywhere" not in page
