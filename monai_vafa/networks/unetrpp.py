@@ -141,30 +141,14 @@ class UNETRPP(nn.Module):
         """
         Build the form published for Synapse: windows of 64 x 128 x 128, 42.95 M parameters with 14 classes.
 
-        Args:
-            in_channels: number of channels of the image.
-            out_channels: number of classes, with background.
-            overrides: further parameters, in place of the published ones.
-
-        Returns:
-            the network, with random weights.
+        ``overrides`` are parameters of the class, in place of the published ones; the weights are random.
         """
         form: dict[str, Any] = {"img_size": (64, 128, 128), "patch_size": (2, 4, 4), "dropout_rate": 0.15}
         return cls(in_channels, out_channels, **(form | overrides))
 
     @classmethod
     def acdc(cls, in_channels: int = 1, out_channels: int = 4, **overrides: Any) -> UNETRPP:
-        """
-        Build the form published for ACDC: windows of 16 x 160 x 160, 66.80 M parameters with 4 classes.
-
-        Args:
-            in_channels: number of channels of the image.
-            out_channels: number of classes, with background.
-            overrides: further parameters, in place of the published ones.
-
-        Returns:
-            the network, with random weights.
-        """
+        """Build the form published for ACDC: windows of 16 x 160 x 160, 66.80 M parameters with 4 classes; likewise."""
         form: dict[str, Any] = {
             "img_size": (16, 160, 160),
             "patch_size": (1, 4, 4),
