@@ -137,9 +137,12 @@ def ignore_label_of(label: str | os.PathLike) -> int | None:
     """Number of voxels without a label, if the nearest ``dataset.json`` above a label has one, as nnU-Net's may."""
     content = next(filter(None, (_dataset_json(folder) for folder in list(Path(label).parents)[:3])), {})
     labels = content.get("labels")
-    pairs = labels.items() if isinstance(labels, dict) else ()
-    told = [number if name == "ignore" else name for name, number in pairs if "ignore" in (name, number)]
-    return int(told[0]) if told else None
+    for name, number in labels.items() if isinstance(labels, dict) else ():
+        if name == "ignore" and isinstance(number, int):
+            return number
+        if number == "ignore" and re.fullmatch(r"-?\d+", name):
+            return int(name)
+    return None
 
 
 def _is_path(value: Any) -> bool:

@@ -134,20 +134,20 @@ class Preprocessing(Transform):
                     f"the preprocessing makes {type(image).__name__} of {item.get(self.image_key)!r}, which has no "
                     "affine: take out the transform that drops it, with overrides."
                 )
-            if self.knows_labels and self.label_key in result:
-                label = on_grid_of(image, result[self.label_key])
-            elif path is not None:
-                label = on_grid_of(image, self.label_loader(path))
-            else:
+            converted = self.knows_labels and self.label_key in result
+            if not converted and path is None:
                 return result
+            label = on_grid_of(image, result[self.label_key] if converted else self.label_loader(cast(str, path)))
+            raw = label
+            if converted and isinstance(path, (str, os.PathLike)) and (self.one_hot or ignore_label is not None):
+                # Conversions of classes know nothing of voxels without one.
+                raw = on_grid_of(image, self.label_loader(path))
             if ignore_label is None:
-                label = self._by_class(label, path)
-            else:
-                # Conversions of classes know nothing of voxels without one, so the file tells.
-                raw = on_grid_of(image, self.label_loader(path)) if self.knows_labels and path else label
-                void = (raw == ignore_label).all(0, keepdim=True)
-                label = self._by_class(label.masked_fill(void, 0), path).float().masked_fill(void, ignore_label)
-        return {**result, self.label_key: label}
+                self._check_void(raw, path, converted)
+                return {**result, self.label_key: self._by_class(label, path)}
+            void = (raw == ignore_label).all(0, keepdim=True)
+            label = self._by_class(label.masked_fill(void, 0), path).float().masked_fill(void, ignore_label)
+            return {**result, self.label_key: label}
 
     def check(self, item: Mapping[str, Any]) -> None:
         """Refuse files that would be misread, by what their headers tell."""
@@ -158,16 +158,23 @@ class Preprocessing(Transform):
                 if isinstance(path, (str, os.PathLike)):
                     check_file(path, loader)
 
-    def _by_class(self, label: torch.Tensor, path: Any) -> torch.Tensor:
-        """A label as the network's classes are, a map or a channel for each."""
+    def _check_void(self, label: torch.Tensor, path: Any, converted: bool) -> None:
+        """Refuse labels with numbers that mark voxels without a label by convention."""
         count = len(self.class_names)
         for value in _VOID:
-            if not 0 <= value < count and (label == value).any():
+            if 0 <= value < count or not (label == value).any():
+                continue
+            # A picture of 0 and 255 is a mask, if the transforms make one of it.
+            if not converted or ((label != value) & (label != 0)).any():
                 raise ValueError(
                     f"label {str(path)!r} holds {value}, which is none of the {count} classes. If it marks voxels "
                     f"without a label, give ignore_label={value} (--ignore_label {value} on the command line); "
                     "otherwise change it to the number of a class."
                 )
+
+    def _by_class(self, label: torch.Tensor, path: Any) -> torch.Tensor:
+        """A label as the network's classes are, a map or a channel for each."""
+        count = len(self.class_names)
         if not self.one_hot or len(label) != 1:
             return label
         if not self.maps_tell or label.max() >= count:

@@ -128,8 +128,19 @@ def test_void_voxels_survive_the_conversion_of_classes(tmp_path):
     item = with_labels(bundle)[0]
     expected = open_target(bundle.folder).preprocess(item)["label"]
     with_void(bundle, 255)
+    with pytest.raises(ValueError, match=r"case0.nii.gz' holds 255, .*--ignore_label 255"):
+        open_target(bundle.folder).preprocess(item)
     made = open_target(bundle.folder, ignore_label=255).preprocess(item)["label"]
     void = made == 255
     assert torch.equal(void.any(0), void.all(0))
     assert 0.3 < void.float().mean() < 0.7
     assert torch.equal(made[~void], expected[~void])
+
+
+def test_masks_of_0_and_255_that_the_bundle_converts_are_labels(tmp_path):
+    bundle = zoo.sigmoid(tmp_path)
+    item = with_labels(bundle)[0]
+    file = nib.load(item["label"])
+    mask = 255 * (np.asarray(file.dataobj) > 0).astype(np.uint8)
+    nib.save(nib.Nifti1Image(mask, file.affine), item["label"])
+    assert open_target(bundle.folder).preprocess(item)["label"].max() <= 1
