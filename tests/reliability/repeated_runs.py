@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
-from monai_vafa.target.words import as_expression
 
 from tests.target import zoo
 
@@ -68,7 +67,7 @@ def training(root: Path, output: Path, *, workers: int = 0, random: bool = True)
     overrides |= {} if random else {"train#random_transforms": MIDDLE}
     given: dict[str, Any] = {"bundle": str(root / "softmax"), "dataset_dir": str(root / "data")}
     given |= {"ckpt_dir": str(output)}
-    given |= {"overrides": as_expression(overrides), "tensorboard": False}
+    given |= {"overrides": "$" + repr(overrides).replace("#", "\\x23"), "tensorboard": False}
     given |= {**TRAINING, "val_interval": 1}
     made = ConfigWorkflow(str(BUNDLES / "vaft_training/configs/train.json"), "", logging_file=False, **given)
     made.initialize()
