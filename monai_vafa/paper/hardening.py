@@ -40,25 +40,21 @@ def hardening_table(benchmark: Benchmark) -> Table:
     Last comes the group of attacks named "worst case", if the benchmark has it. A published number stands beside a
     column whose attack has the paper's budget.
     """
-    columns = _columns(benchmark)
-    known = {column: {m: _published(benchmark, m, column) for m in benchmark.hardened} for column in columns}
-    beside = [column for column in columns if set(known[column].values()) != {"-"}]
-    rows = [[*_LABELS, *(name for c in columns for name in (c, *([f"published {c}"] if c in beside else [])))]]
-    for model, labels in benchmark.hardened.items():
-        means = {**benchmark.means(model), **benchmark.worst_means(model)}
-        cells = []
-        for column in columns:
-            published = [known[column][model]] if column in beside else []
-            cells += [cell("dsc", means.get(column, {}).get("dsc")), *published]
-        if not means:
-            cells[0] = "no results"
-        rows.append([*labels, *cells])
-    notes = _uneven(benchmark)
-    if _WORST in columns:
+    models, notes = benchmark.hardened, _uneven(benchmark)
+    networks, trained_against = zip(*models.values(), strict=True)
+    table = [["", *networks], ["trained against", *trained_against]]
+    for column in _columns(benchmark):
+        ours = [
+            cell("dsc", benchmark.value(m, column, "dsc")) if column != CLEAN or benchmark.means(m) else "no results"
+            for m in models
+        ]
+        theirs = [_published(benchmark, model, column) for model in models]
+        table += [[column, *ours], *([[f"published {column}", *theirs]] if set(theirs) != {"-"} else [])]
+    if _WORST in benchmark.worst_cases:
         notes.append(f"{_WORST}: for each case the lowest DSC under {', '.join(benchmark.worst_cases[_WORST])}.")
-    if beside:
+    if any(name.startswith("published") for name, *_ in table):
         notes.append(CONDITIONS[f"table 2, {benchmark.published}"])
-    return Table("DSC of hardened models", rows, notes, labels=2)
+    return Table("DSC of hardened models", [list(row) for row in zip(*table, strict=True)], notes, labels=2)
 
 
 def change_table(benchmark: Benchmark) -> Table:

@@ -69,11 +69,13 @@ class Benchmark:
         return {name: means[name] for name in (CLEAN, *self.attacks) if name in means}
 
     def value(self, model: str, row: str, column: str) -> float | None:
-        """Mean of a column over the cases of a model; ``None`` if there is none."""
+        """Mean of a column over the cases of a model; ``None`` if there is none. The row may be a group."""
+        if row in self.worst_cases:
+            return self.worst_means(model).get(row, {}).get(column)
         return self.summaries[model].get("means", {}).get(row, {}).get(column)
 
     def case_values(self, model: str, row: str, column: str) -> Values:
-        """Value of a column for each case that has one; the row may be a group of ``worst_cases``."""
+        """Value of a column for each case that has one; the row may be a group."""
         if row in self.worst_cases:
             return _values(self.worst_rows(model, row), column)
         return _values((r for r in self.cases[model] if r["attack"] == row), column)

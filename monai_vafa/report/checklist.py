@@ -114,9 +114,9 @@ class _Evidence:
         """``(budget, row)`` of an attack by rising budget."""
         return self.benchmark.sweep(attack, self.size(attack)[0])
 
-    def same_size(self, other: str) -> tuple[str, str]:
-        """Budget of the iterative attack's base row as text, and the row of another attack that has the same."""
-        name = self.role("iterative")
+    def same_size(self, role: str) -> tuple[str, str, str]:
+        """The iterative attack, the row of a role's attack that has the same budget, and this budget as text."""
+        name, other = self.role("iterative"), self.role(role)
         (parameter, size), (its_parameter, its_size) = self.size(name), self.size(other)
         row = next((row for value, row in self.sweep(other) if value == size), None)
         if row is None:
@@ -124,12 +124,11 @@ class _Evidence:
                 f"{name} has {parameter} {size:g} and {other} {its_parameter} {its_size:g}; give them the same, "
                 f"or sweep the {its_parameter} of {other} over {size:g} too."
             )
-        return f"{parameter} {size:g}", row
+        return name, row, f"{parameter} {size:g}"
 
 
 def _beats_single_step(e: _Evidence) -> tuple[bool, str]:
-    name, one = e.role("iterative"), e.role("single_step")
-    size, row = e.same_size(one)
+    name, row, size = e.same_size("single_step")
     many, single = e.dsc(name), e.dsc(row)
     return many <= single, f"{name} reaches DSC {many:.2f}, {row} {single:.2f}, both at {size}."
 
@@ -203,8 +202,7 @@ def _beats_transfer(e: _Evidence) -> tuple[bool, str]:
 
 
 def _beats_gradient_free(e: _Evidence) -> tuple[bool, str]:
-    name, free = e.role("iterative"), e.role("gradient_free")
-    size, row = e.same_size(free)
+    name, row, size = e.same_size("gradient_free")
     white, black = e.dsc(name), e.dsc(row)
     good = white - black <= 0.5 + _ROUNDING
     told = f"{name} reaches DSC {white:.2f}, {row} without gradients {black:.2f}, both at {size}"
