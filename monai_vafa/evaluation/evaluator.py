@@ -115,7 +115,7 @@ class AttackEvaluator(Evaluator):
         self._rows: tuple[CsvTable, CsvTable] = CsvTable(None, CASE_KEYS), CsvTable(None, METRIC_KEYS)
         self._facts = attack_facts(self.attacks, rows.rows)
         self._description = target.description if description is None else description
-        self._unlabelled = sum(target.label_key not in item for item in self.items.values())
+        self._unlabelled = sum(item.get(target.label_key) is None for item in self.items.values())
         if self._unlabelled:
             self._description += f" Without labels ({self._unlabelled} of {len(self.items)} cases)."
         super().__init__(

@@ -109,7 +109,8 @@ def score_volume(
     with oriented_like(volume, evaluator.cases[case]) as path:
         loaded = target.preprocess({**item, target.image_key: path})
     # The volume may lie on the grid of the network that it was made on.
-    label = loaded[target.label_key] if target.label_key in item else LoadImage(ensure_channel_first=True)(reference)
+    labelled = item.get(target.label_key) is not None
+    label = loaded[target.label_key] if labelled else LoadImage(ensure_channel_first=True)(reference)
     loaded[target.label_key] = on_grid_of(loaded[target.image_key], label)
     shown = as_case(target, loaded)
     pair = one_hot_pair(target, predict(target, shown.image), shown.label)

@@ -20,11 +20,11 @@ from .conftest import preprocessing
 VOLUME, REFERENCE = ("adversarial", "case0", "gn"), ("predictions", "case0", "label")
 
 
-@pytest.fixture
-def unlabelled(datalist, evaluator):
+@pytest.fixture(params=[{}, {"label": None}], ids=["without", "none"])
+def unlabelled(request, datalist, evaluator):
     made = evaluator(
         transform=preprocessing("image"),
-        cases=[{"image": item["image"]} for item in datalist[:1]],
+        cases=[{"image": item["image"], **request.param} for item in datalist[:1]],
         attacks={"gn": GaussianNoise(sigma=64)},
     )
     made.run()
