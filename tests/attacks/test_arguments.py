@@ -64,7 +64,7 @@ def test_small_budgets_of_the_literature_pass_with_a_warning(caplog):
         (BasicIterative, {"steps": "5"}),
         (BasicIterative, {"steps": 2.5}),
         (BasicIterative, {"seed": -1}),
-        (BasicIterative, {"seed": 2**64}),
+        (BasicIterative, {"seed": 2**63}),
         (BasicIterative, {"seed": 1.5}),
         (BasicIterative, {"progress": "no"}),
         (BasicIterative, {"intensity_range": (0, math.inf)}),

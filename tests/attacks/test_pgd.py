@@ -90,7 +90,7 @@ def test_more_starts_are_never_worse_for_any_volume(network, image, label):
     assert (final[2] > final[0]).any()
 
 
-def test_trace_of_the_better_start_when_one_is_done_earlier(image):
+def test_trace_of_the_better_start_when_one_is_done_earlier():
     class Threshold(torch.nn.Module):
         """Says 1 everywhere once the mean has reached 1/2."""
 
@@ -98,12 +98,13 @@ def test_trace_of_the_better_start_when_one_is_done_earlier(image):
             shift = (x.mean() - 0.5).expand_as(x) + 0 * x
             return torch.cat([-shift, shift], 1)
 
-    flat = torch.full_like(image, 0.5 - 2 / 255)
-    attack = ProjectedGradientDescent(eps=4, step_size=0.5, steps=9, restarts=2)
+    flat = torch.full((1, 1, 2, 2, 2), 0.5 - 2 / 255)
+    attack = ProjectedGradientDescent(eps=4, step_size=0.5, steps=9, restarts=3, seed=2)
     result = attack.run(Threshold(), flat, torch.zeros_like(flat))
     used = int(result.steps[0])
-    assert used < 9
+    assert used < len(result.losses)
     assert torch.isfinite(result.losses[:used]).all()
+    assert result.losses[used:].isnan().all()
 
 
 @pytest.mark.parametrize(

@@ -196,14 +196,18 @@ def test_find_downloads_into_torch_hub(monkeypatch, tmp_path):
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     before = socket.getdefaulttimeout()
-    path = trunk.find_trunk()
+    socket.setdefaulttimeout(33)
+    try:
+        path = trunk.find_trunk()
+        assert socket.getdefaulttimeout() == 33
+    finally:
+        socket.setdefaulttimeout(before)
     assert path.parent == tmp_path / "hub" / "checkpoints"
     assert path.is_file()
     assert path.name == seen["url"].rpartition("/")[2]
     assert path.name.endswith(f"-{seen['hash_prefix']}.pth")
     assert seen["timeout"] == 10
     assert seen["progress"] is False
-    assert socket.getdefaulttimeout() == before
 
 
 @pytest.mark.parametrize(
