@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import sys
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from numbers import Real
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,9 +41,10 @@ def check_number(name: str, value: Any) -> float:
     """A finite number; on a command line, text stays text."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r} must be a number, got {type(value).__name__}.")
-    if not abs(cast(float, value)) <= sys.float_info.max:
-        raise ValueError(f"{name}={value} must be finite.")
-    return float(value)
+    with contextlib.suppress(OverflowError):  # of an int with hundreds of digits
+        if math.isfinite(number := float(value)):
+            return number
+    raise ValueError(f"{name}={value} must be finite.")
 
 
 def check_numbers(name: str, values: Any) -> tuple[float, ...]:
@@ -151,7 +153,7 @@ def plain_tensor(name: str, data: Any) -> torch.Tensor:
     """A tensor without meta data and gradient, also of a NumPy array of any byte order and strides."""
     if isinstance(data, np.ndarray) and data.dtype.kind in "buif":
         native = data.dtype.newbyteorder("=") if data.dtype.itemsize <= 8 else np.float64
-        data = np.require(data, native, ("C", "W"))
+        data = np.array(data, native, order="C")
     if not isinstance(data, torch.Tensor | np.ndarray) or not _real(data):
         kind = getattr(data, "dtype", type(data).__name__)
         raise TypeError(f"{name} must be a tensor or NumPy array of real numbers, got {kind}.")

@@ -73,7 +73,9 @@ class SpectrumAdversarialAttack(IterativeAttack):
             raise ValueError(f"similarity_weight={self.similarity_weight} must be at least 0.")
         check_choice("band", self.band, ("all", "low", "middle", "high"))
         check_flag("random_start", self.random_start)
-        _moving(self._sides(3), self.band)  # checks them
+        sides = self._sides(3)
+        if self.band != "all":
+            _moving(sides, self.band)  # checks them
 
     def check_image(self, shape: Sequence[int]) -> None:
         super().check_image(shape)

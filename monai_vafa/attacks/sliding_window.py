@@ -5,15 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 import torch.nn.functional as F
 from monai.data.utils import dense_patch_slices
-from monai.utils import convert_to_dst_type, fall_back_tuple
+from monai.utils import convert_to_dst_type, ensure_tuple, fall_back_tuple
 from tqdm.auto import tqdm
 
+from monai_vafa.frequency.blocks import MOST_VOXELS
+
 from .base import Attack, AttackResult
-from .checks import check_image_values, check_label, plain_tensor
+from .checks import check_count, check_image_values, check_integer, check_label, check_number, plain_tensor
 from .draws import Key, volume_keys
 
 
@@ -39,12 +42,12 @@ class SlidingWindowAttack:
     def __init__(
         self, roi_size: Sequence[int] | int, sw_batch_size: int = 1, overlap: float = 0.0, progress: bool = False
     ) -> None:
-        if sw_batch_size < 1:
-            raise ValueError(f"sw_batch_size={sw_batch_size} must be 1 or more.")
-        if not 0 <= overlap < 1:
+        for side in ensure_tuple(roi_size):
+            check_integer("roi_size", side)
+        if not 0 <= check_number("overlap", overlap) < 1:
             raise ValueError(f"overlap={overlap} must be in [0, 1).")
         self.roi_size = roi_size
-        self.sw_batch_size = sw_batch_size
+        self.sw_batch_size = check_count("sw_batch_size", sw_batch_size)
         self.overlap = overlap
         self.progress = progress
 
@@ -94,7 +97,12 @@ class SlidingWindowAttack:
         """
         volume = plain_tensor("image", image)
         check_image_values(volume)
-        roi_size = fall_back_tuple(self.roi_size, volume.shape[2:])
+        sides, dims = ensure_tuple(self.roi_size), volume.ndim - 2
+        if dims not in (2, 3) or len(sides) not in (1, dims):
+            raise ValueError(f"roi_size={self.roi_size} has not one side per axis of image {tuple(volume.shape)}.")
+        roi_size = tuple(map(int, fall_back_tuple(sides if len(sides) == dims else sides * dims, volume.shape[2:])))
+        if prod(roi_size) > max(8 * volume[0, 0].numel(), MOST_VOXELS):
+            raise ValueError(f"roi_size={self.roi_size} is far larger than an image of {tuple(volume.shape)}.")
         attack.check_image((1, volume.shape[1], *roi_size))
         ignore_label = attack.ignore_label if ignore_label is None else ignore_label
         labels = None if label is None else check_label(label, volume, ignore_label)

@@ -8,6 +8,7 @@ import copy
 from abc import abstractmethod
 from typing import Any
 
+import torch
 from monai.config import NdarrayOrTensor
 from monai.transforms import MapLabelValue, Transform
 
@@ -36,6 +37,8 @@ class _RelabelTarget(Transform):
 
     def __call__(self, label: NdarrayOrTensor) -> NdarrayOrTensor:
         """The target of a class map of any shape, or with sigmoid of ``(classes, *spatial)``, 0 and 1."""
+        if isinstance(label, torch.Tensor) and label.dtype is torch.bfloat16:  # MONAI's transform works with NumPy
+            label = label.float()
         if self.activation == "softmax":
             self._check_changed(label, target := self._relabel(label))
             return target
@@ -74,7 +77,7 @@ class EraseClass(_RelabelTarget):
     """
 
     def __init__(self, class_index: int, fill: int = 0, activation: Activation = "softmax") -> None:
-        if activation == "sigmoid" and fill != 0:
+        if check_integer("fill", fill) != 0 and check_activation(activation) == "sigmoid":
             raise ValueError(f"fill={fill} needs activation='softmax': with sigmoid no class replaces an erased one.")
         super().__init__([class_index], [fill], activation)
 
@@ -96,7 +99,7 @@ class SwapClasses(_RelabelTarget):
     """
 
     def __init__(self, a: int, b: int, activation: Activation = "softmax") -> None:
-        if a == b:
+        if check_integer("a", a) == check_integer("b", b):
             raise ValueError(f"a={a} and b={b} are one class, so that every label would stay as it is.")
         super().__init__([a, b], [b, a], activation)
 

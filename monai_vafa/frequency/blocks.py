@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from monai_vafa.outputs import check_tensor
 
 # What padding to multiples of a block may lead to; a larger image may grow to eight times its size.
-_MOST_VOXELS = 2**24
+MOST_VOXELS = 2**24
 
 
 def block_sides(block_size: int | Sequence[int], spatial_dims: int | None = None) -> tuple[int, ...]:
@@ -59,7 +59,7 @@ def split_blocks(volume: torch.Tensor, block_size: int | Sequence[int]) -> torch
     sides = block_sides(block_size, len(spatial))
     counts = [-(-length // side) for length, side in zip(spatial, sides, strict=True)]
     whole = [count * side for count, side in zip(counts, sides, strict=True)]
-    if prod(whole) > max(8 * prod(spatial), _MOST_VOXELS):
+    if prod(whole) > max(8 * prod(spatial), MOST_VOXELS):
         raise ValueError(f"block_size={sides} is far larger than the image {tuple(spatial)}; use smaller blocks.")
     if whole != list(spatial):
         check_tensor("volume", volume, floating=True)

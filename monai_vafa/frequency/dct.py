@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from numbers import Integral
 
 import torch
 
@@ -54,7 +55,7 @@ def idct(x: torch.Tensor, spatial_dims: int = 3) -> torch.Tensor:
 def _transform(x: torch.Tensor, spatial_dims: int, inverse: bool) -> torch.Tensor:
     if not x.is_floating_point():
         raise TypeError(f"the DCT takes floating tensors, got {x.dtype}; convert with .float() first.")
-    if spatial_dims not in range(1, min(3, x.ndim) + 1):
+    if not isinstance(spatial_dims, Integral) or not 1 <= spatial_dims <= min(3, x.ndim):
         raise ValueError(f"spatial_dims={spatial_dims} must be 1 to 3 and at most the tensor's {x.ndim} axes.")
     for axis in range(-spatial_dims, 0):
         if x.shape[axis] <= 1:  # the transform of one sample is that sample

@@ -89,11 +89,10 @@ def quantize(coefficients: torch.Tensor, table: torch.Tensor | float, alpha: flo
         the quantised coefficients, multiplied by ``table`` again.
 
     Raises:
-        ValueError: If an entry of ``table`` is not above 0.
+        ValueError: If an entry of ``table`` is not from 1e-30 to 1e30.
     """
-    largest = torch.finfo(torch.float32).max
-    if not (isinstance(table, torch.Tensor | Real) and torch.as_tensor((table > 0) & (table <= largest)).all()):
-        raise ValueError("table must hold finite numbers above 0.")
+    if not (isinstance(table, torch.Tensor | Real) and torch.as_tensor((table >= 1e-30) & (table <= 1e30)).all()):
+        raise ValueError("table (of the quantisation steps q) must hold numbers from 1e-30 to 1e30.")
     ratio = coefficients / table
     return (ratio.round() if alpha is None else soft_round(ratio, alpha)) * table
 

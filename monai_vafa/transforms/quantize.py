@@ -11,7 +11,14 @@ from monai.config import NdarrayOrTensor
 from monai.transforms import RandomizableTransform, Transform
 from monai.utils import TransformBackends
 
-from monai_vafa.attacks.checks import check_image_values, check_positive, check_range, plain_tensor
+from monai_vafa.attacks.checks import (
+    check_image_values,
+    check_number,
+    check_numbers,
+    check_positive,
+    check_range,
+    plain_tensor,
+)
 from monai_vafa.frequency import block_sides, quantize_image
 
 from .attack import like_input
@@ -93,14 +100,16 @@ class RandFrequencyQuantize(RandomizableTransform):
         block_size: Sequence[int] | int = 32,
         intensity_range: Sequence[float] | None = (0.0, 1.0),
     ) -> None:
+        if not 0 <= check_number("prob", prob) <= 1:
+            raise ValueError(f"prob={prob} must be in [0, 1].")
         RandomizableTransform.__init__(self, prob)
-        low, high = (check_positive("q_range", q) for q in q_range)
-        if low > high:
-            raise ValueError(f"q_range={tuple(q_range)} must satisfy 0 < lowest <= highest.")
-        self.q_range = (low, high)
+        self.q_range = check_numbers("q_range", q_range)
+        if len(self.q_range) != 2 or not 0 < self.q_range[0] <= self.q_range[1]:
+            raise ValueError(f"q_range={q_range} must be (lowest, highest) with 0 < lowest <= highest.")
+        FrequencyQuantize(self.q_range[0], block_size, intensity_range)  # checks them
         self.block_size = block_size
         self.intensity_range = intensity_range
-        self._q = float(q_range[0])
+        self._q = self.q_range[0]
 
     def randomize(self, data: Any = None) -> None:
         """Draw whether to quantise, and the step."""
