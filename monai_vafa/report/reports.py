@@ -87,8 +87,9 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
     benchmark = Benchmark(folder)
     models = benchmark.models
     runs = {model: benchmark.summaries[model] for model in models if benchmark.means(model)}
-    unfinished = [f"This benchmark is not complete (status: {benchmark.status})."]
-    doubts = [] if benchmark.status == "complete" else unfinished
+    doubts = []
+    if benchmark.status != "complete":
+        doubts.append(f"This benchmark is not complete (status: {benchmark.status}).")
     doubts += [f"{model} has no results." for model in models if model not in runs]
     doubts += [f"{model}: {doubt}" for model in runs for doubt in run_doubts(runs[model], benchmark.cases[model])]
     own = (visibility_section, transfer_section, checklist_section)
