@@ -16,7 +16,7 @@ import pytest
 import torch
 from monai.utils import set_determinism
 
-from .repeated_runs import attack, benchmark, contents, prepare, training
+from .repeated_runs import ATTACKS, attack, benchmark, contents, prepare, training
 
 ROOT = Path(__file__).parents[2]
 # Of the intensity range: convolutions of a batch of windows and of single ones may round differently.
@@ -75,6 +75,12 @@ def test_workers_change_nothing_where_transforms_draw_nothing(root, tmp_path):
         record.pop("start")
     one.pop("last.pt"), other.pop("last.pt")
     assert one == other
+
+
+def test_a_run_in_two_parts_is_that_in_one(root, tmp_path):
+    whole = attack(root, tmp_path / "whole")
+    attack(root, tmp_path / "parts", attacks={"vafa": ATTACKS["vafa"]})
+    same(whole, attack(root, tmp_path / "parts"))
 
 
 def test_another_seed_is_another_run(root, tmp_path):
