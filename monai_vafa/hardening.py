@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import os
 import re
 import signal
@@ -23,6 +22,7 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.inferers import SliceInferer
 
 from monai_vafa.attacks import Attack
+from monai_vafa.attacks.checks import check_positive
 from monai_vafa.data.paths import check_path
 from monai_vafa.evaluation.rows import AttackRows
 from monai_vafa.handlers.attack import inner_network
@@ -163,8 +163,7 @@ def open_training(
     for name, length in (("epochs", epochs), ("iterations_per_epoch", iterations_per_epoch)):
         if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 1):
             raise ValueError(f"{name}={length!r} must be an integer, 1 or more, or None for the bundle's own.")
-    if not 0 < learning_rate_scale < math.inf:
-        raise ValueError(f"learning_rate_scale={learning_rate_scale} must be above 0: nothing would be trained.")
+    check_positive("learning_rate_scale", learning_rate_scale)
     known = dict(ids or {})
     engines = {part: known.pop(part, id_) for part, id_ in _ENGINES.items()}
     files = [str(file) for file in _train_configs(folder, config_file)]

@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 from .benchmark import Benchmark
-from .case import AttackScores, Settings, Volumes, attack_case
-from .evaluate import evaluate
+from .case import AttackScores, Settings, Volumes, attack_case, evaluate
 from .evaluator import AttackEvaluator
 from .rows import AttackRows, join_sweeps, roster_sweeps
 from .scoring import default_segmentation_metrics, default_visibility_metrics

@@ -157,8 +157,7 @@ class Benchmark:
                 self.failed[name] = root_cause(error)
             self.failed.update({f"{name}, {case}": error for case, error in evaluator.failed.items()})
         if self._transfer is not None:
-            self._transfer.run()
-            self.failed.update(self._transfer.failed)
+            self.failed.update(self._transfer.run())
 
     def raise_if_failed(self) -> None:
         """Make the process fail once everything that could be done has been written."""

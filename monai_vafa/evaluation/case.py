@@ -1,6 +1,6 @@
 # Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The unit of work: one case under a set of attacks. It depends on its arguments alone and writes nothing."""
+"""Cases under attacks. The unit of work is one case; it depends on its arguments alone and writes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,16 @@ from monai_vafa.results.files import same_name, unicode_text
 from monai_vafa.results.schema import CLEAN
 from monai_vafa.target import Target
 
-from .scoring import check_classes, class_means, one_hot_pair, segmentation_scores, visibility_scores
+from .rows import AttackRows, AttackSpec, check_attacks
+from .scoring import (
+    check_classes,
+    class_means,
+    default_segmentation_metrics,
+    default_visibility_metrics,
+    one_hot_pair,
+    segmentation_scores,
+    visibility_scores,
+)
 
 logger = logging.getLogger("monai_vafa.evaluation")
 
@@ -47,10 +56,9 @@ class Settings:
     How attacks on a case are measured.
 
     Args:
-        segmentation_metrics: column -> metric of one-hot ``(y_pred, y)`` giving a value per class
-            (``reduction="none"``).
-        visibility_metrics: column -> metric of ``(y_pred, y)``, adversarial and clean image in [0, 1], giving one
-            value; ``None`` in place of one that cannot be measured here.
+        segmentation_metrics: column -> metric of one-hot ``(y_pred, y)``, a value per class (``reduction="none"``).
+        visibility_metrics: column -> metric of ``(y_pred, y)``, adversarial and clean image in [0, 1], one value;
+            ``None`` where it can't be measured here.
         aim: label ``(C, *spatial)`` -> the one that targeted attacks aim at.
     """
 
@@ -192,6 +200,63 @@ def attack_case(
             lost=lost,
         )
         yield scores, Volumes(case.image[0], adversarial[0], case.label[0], prediction[0], case.affine)
+
+
+def evaluate(
+    target: Target,
+    attacks: AttackRows | Mapping[str, AttackSpec] | Sequence[str],
+    cases: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    segmentation_metrics: Mapping[str, CumulativeIterationMetric] | None = None,
+    visibility_metrics: Mapping[str, CumulativeIterationMetric | None] | None = None,
+    aim: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    keep_volumes: bool = True,
+) -> Iterator[AttackScores]:
+    """
+    Attack cases and score the network's predictions. Nothing is written.
+
+    Args:
+        target: model under attack, see :func:`monai_vafa.target.open_target`.
+        attacks: attacks to run: names of the roster, or name -> parameters or attack; see :class:`AttackRows`.
+        cases: image and label files; ``None`` for the target's own, see :meth:`Target.cases`.
+        segmentation_metrics: see :class:`Settings`; ``None`` for DSC, HD95 and NSD.
+        visibility_metrics: see :class:`Settings`; ``None`` for LPIPS, SSIM and PSNR.
+        aim: see :class:`Settings`, such as ``EraseClass(1)``.
+        keep_volumes: whether each result holds its volumes; set it to False to collect the results of many cases.
+
+    Yields:
+        the scores of each row of each case, the clean image first.
+
+    Raises:
+        ValueError: If there are no cases or attacks, or an attack does not suit the target.
+
+    Example::
+
+        target = open_target("unetr_inference")
+        results = evaluate(target, ["pgd", "vafa"], keep_volumes=False)
+        dsc = {(result.case, result.attack): result.scores["dsc"] for result in results}
+    """
+    built = AttackRows.of(attacks).build(target)
+    check_attacks(built, target, aim)
+    settings = make_settings(target, segmentation_metrics, visibility_metrics, aim)
+    items = target.cases() if cases is None else list(cases)
+    for name, item in named_cases(items, target.image_key).items():
+        for scores, volumes in attack_case(target, item, built, settings, name=name):
+            yield replace(scores, volumes=volumes) if keep_volumes else scores
+
+
+def make_settings(
+    target: Target,
+    segmentation_metrics: Mapping[str, CumulativeIterationMetric] | None,
+    visibility_metrics: Mapping[str, CumulativeIterationMetric | None] | None,
+    aim: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> Settings:
+    """Settings with the default metrics where none are given; see :func:`evaluate`."""
+    if segmentation_metrics is None:
+        segmentation_metrics = default_segmentation_metrics(target.class_names)
+    if visibility_metrics is None:
+        visibility_metrics = default_visibility_metrics(target.spatial_dims, device=target.device)
+    return Settings(dict(segmentation_metrics), dict(visibility_metrics), aim)
 
 
 def as_case(target: Target, loaded: Mapping[str, Any]) -> Case:

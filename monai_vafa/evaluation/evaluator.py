@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
-from monai.engines import Evaluator, default_metric_cmp_fn
+from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
 from monai.metrics import CumulativeIterationMetric
 from monai.transforms import Transform
@@ -25,14 +25,13 @@ from monai.utils import ensure_tuple
 from monai_vafa.data.paths import check_path
 from monai_vafa.results.files import CsvTable
 from monai_vafa.results.folder import ResultFolder, whole_json
-from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, METRIC_KEYS, SUMMARY
+from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, SUMMARY
 from monai_vafa.target import Target
 from monai_vafa.target.inference import LogitNetwork
 
-from .case import AttackScores, Volumes, attack_case, image_file, named_cases
-from .evaluate import check_attacks, make_settings
+from .case import AttackScores, Volumes, attack_case, image_file, make_settings, named_cases
 from .record import attack_facts, input_digests, raise_failures, root_cause, run_parameters, status_kept, versions
-from .rows import AttackRows, AttackSpec
+from .rows import AttackRows, AttackSpec, check_attacks
 from .scoring import mean_rows, one_hot_pair
 
 logger = logging.getLogger("monai_vafa.evaluation")
@@ -56,16 +55,14 @@ class AttackEvaluator(Evaluator):
         attacks: attacks to run, see :class:`AttackRows`; their names become part of file names.
         cases: image and label files; ``None`` for the target's own.
         output_dir: result folder, see :class:`~monai_vafa.results.folder.ResultFolder`; ``None`` writes nothing.
-        segmentation_metrics: see :class:`Settings`; ``None`` for DSC, HD95 and NSD.
-        visibility_metrics: see :class:`Settings`; ``None`` for LPIPS, SSIM and PSNR.
-        aim: label ``(C, *spatial)`` -> the one that targeted attacks aim at.
+        segmentation_metrics: see :func:`evaluate`.
+        visibility_metrics: likewise.
+        aim: likewise.
         saved: names of the attacks whose volumes are written, beside the clean ones; ``None`` for all. A finished
             attack whose volumes are asked for later is run again.
         description: a line on model and data, shown beside every result; ``None`` for the target's.
         postprocessing: as in MONAI's evaluators.
         key_val_metric: likewise; over all iterations, those of the clean images among them.
-        additional_metrics: likewise.
-        metric_cmp_fn: likewise.
         val_handlers: likewise.
 
     Attributes:
@@ -92,8 +89,6 @@ class AttackEvaluator(Evaluator):
         description: str | None = None,
         postprocessing: Transform | None = None,
         key_val_metric: dict[str, Metric] | None = None,
-        additional_metrics: dict[str, Metric] | None = None,
-        metric_cmp_fn: Callable = default_metric_cmp_fn,
         val_handlers: Sequence | None = None,
     ) -> None:
         rows = AttackRows.of(attacks)
@@ -112,7 +107,7 @@ class AttackEvaluator(Evaluator):
             parameters = run_parameters(target, self.attacks, self.settings, self.cases)
             inputs = {case: input_digests(target, item) for case, item in self.items.items()}
             self.results = ResultFolder(check_path("output_dir", output_dir), parameters, inputs)
-        self._rows: tuple[CsvTable, CsvTable] = CsvTable(None, CASE_KEYS), CsvTable(None, METRIC_KEYS)
+        self._rows: tuple[CsvTable, CsvTable] = CsvTable(None, CASE_KEYS), CsvTable(None, CASE_KEYS)
         self._facts = attack_facts(self.attacks, rows.rows)
         self._description = target.description if description is None else description
         self._unlabelled = sum(item.get(target.label_key) is None for item in self.items.values())
@@ -123,8 +118,6 @@ class AttackEvaluator(Evaluator):
             val_data_loader=[],
             postprocessing=postprocessing,
             key_val_metric=key_val_metric,
-            additional_metrics=additional_metrics,
-            metric_cmp_fn=metric_cmp_fn,
             decollate=False,
         )
         # Before handlers, which may look at these metrics at the same event.

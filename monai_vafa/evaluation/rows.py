@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any, TypeAlias
 
-from monai.utils import ensure_tuple
+import torch
+from monai.utils import ensure_tuple, ensure_tuple_rep
 
 from monai_vafa.attacks import Attack, RescaleOnly, SliceFrequencyAttack, VolumetricFrequencyAttack
 from monai_vafa.attacks.roster import RosterEntry, entry_of
-from monai_vafa.results.schema import Row
+from monai_vafa.results.files import same_name
+from monai_vafa.results.schema import CLEAN, LABEL, Row
 from monai_vafa.target import Target
 
 AttackSpec: TypeAlias = Attack | Mapping[str, Any]
@@ -87,17 +89,11 @@ class AttackRows:
 
     def build(self, target: Target) -> dict[str, Attack]:
         """
-        Make the attacks for a target.
+        Make the attacks for a target: row name -> attack, in order.
 
         ``block_size`` as a single integer is the largest side: blocks become thinner where the target's window is.
         Networks of axial slices get the slice-wise form of VAFA. Where slices are counted by another axis than the
         last, nothing is stretched slice by slice, and ``RescaleOnly`` is left out.
-
-        Args:
-            target: what they attack.
-
-        Returns:
-            row name -> attack, in order.
         """
         built = {name: self._make(row, target) for name, row in self.rows.items()}
         return {name: attack for name, attack in built.items() if target.axial or not isinstance(attack, RescaleOnly)}
@@ -160,3 +156,31 @@ def join_sweeps(*sweeps: Sweeps) -> dict[str, dict[str, list[float]]]:
                 known = joined.setdefault(attack, {}).setdefault(parameter, [])
                 known += [value for value in values if value not in known]
     return joined
+
+
+def check_attacks(
+    attacks: Mapping[str, Attack], target: Target, aim: Callable[[torch.Tensor], torch.Tensor] | None
+) -> None:
+    """Refuse attacks that cannot be run."""
+    if not attacks:
+        raise ValueError("attacks is empty: name at least one.")
+    if two := same_name(list(attacks)):
+        raise ValueError(
+            f"attack name {list(attacks)[two[1]]!r} is there twice but for letter case, which some file systems ignore."
+        )
+    roi_size = target.windows.roi_size
+    window = ensure_tuple_rep(roi_size, target.spatial_dims if isinstance(roi_size, int) else len(roi_size))
+    for name, attack in attacks.items():
+        if name.casefold() in (CLEAN, LABEL) or not name.translate(dict.fromkeys(map(ord, "-_."))).isalnum():
+            raise ValueError(
+                f"attack name {name!r} must be made of letters, digits, -, _ and ., and not be {CLEAN!r} or {LABEL!r}."
+            )
+        if attack.targeted and aim is None:
+            raise ValueError(f"attack {name!r} is targeted, so aim must say what it aims at, e.g. EraseClass(1).")
+        if attack.targeted and (highest := max(getattr(aim, "classes", [0]))) >= len(target.class_names):
+            raise ValueError(
+                f"aim={type(aim).__name__} names class {highest}, but the network knows 0 to "
+                f"{len(target.class_names) - 1} ({', '.join(target.class_names)})."
+            )
+        if min(window) > 0:
+            attack.check_image((1, 1, *window))

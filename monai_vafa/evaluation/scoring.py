@@ -65,10 +65,9 @@ def segmentation_scores(
     """
     Value of each metric of one-hot volumes for each class.
 
-    A class that is neither in the label nor predicted has none (NaN) and is left out of means. One that is only in one
-    of them gets the worst value, 0, or of a distance the diagonal of the image in voxels, so that erasing a structure
-    never improves a mean. Metrics that are not known here keep the value they give; an undefined one becomes infinite,
-    and the mean undefined.
+    A class in neither label nor prediction has none (NaN). One in only one of them gets the worst value, 0, or of a
+    distance the diagonal of the image in voxels, so that erasing a structure never improves a mean. Metrics that are
+    not known here keep theirs, infinite where undefined, which makes the mean undefined.
     """
     # MONAI's metrics do not agree on a class that is in one of both: some give 0, some NaN, some infinity.
     here, there = (labels.flatten(2).any(2).flatten().tolist() for labels in (prediction, label))
@@ -168,19 +167,19 @@ def mean_rows(
     cases: Sequence[Mapping[str, Any]], metrics: Sequence[Mapping[str, Any]], attacks: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """
-    Mean of each column over the cases, for each attack that has rows: those of summary.json's "means".
+    Mean of each column over the cases, for each attack that has rows: summary.json's "means".
 
-    Under "undefined", the number of cases that have no value, for each column whose mean is over the others.
+    Under "undefined", the number of cases without a value, for each column whose mean is over the others.
     """
     result: dict[str, Any] = {}
     for attack in attacks:
         rows = [row for row in cases if row["attack"] == attack]
         per_class = [row for row in metrics if row["attack"] == attack]
         if rows:
-            classes = dict.fromkeys(row["class"] for row in per_class)
             means = _means(rows, CASE_KEYS)
-            empty = {c: sum(not row.get(c) for row in rows) for c, value in means.items() if value is not None}
+            empty = {c: sum(not row.get(c) for row in rows) for c, mean in means.items() if mean is not None}
             undefined = {column: count for column, count in empty.items() if count}
+            classes = dict.fromkeys(row["class"] for row in per_class)
             result[attack] = {
                 **means,
                 **({"undefined": undefined} if undefined else {}),

@@ -8,18 +8,18 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.transforms import LoadImage
 
 from monai_vafa.results.files import CsvTable, write_json
-from monai_vafa.results.folder import ResultFolder, join_parameters, refuse_changes, rows_digest, whole_json
+from monai_vafa.results.folder import ResultFolder, join_parameters, rows_digest, whole_json
 from monai_vafa.results.schema import LABEL, TRANSFER, TRANSFER_KEYS
+from monai_vafa.target.files import label_loader
 from monai_vafa.target.preprocessing import on_grid_of
 
 from .case import as_case, predict
@@ -40,60 +40,57 @@ class Transfer:
         transfer.json     the parameters of both sides, so that results of others are never mixed in, and hashes of the
                           rows, so that damaged ones are scored again
 
-    A second run goes on where the first one ended. What a source has not finished is left out, and with a single
-    model there is nothing to do. ``failed`` maps ``"SOURCE to TARGET, CASE, ATTACK"`` to an error.
+    A second run goes on where the first one ended. What a source has not finished is left out.
     """
 
     def __init__(
         self, evaluators: Mapping[str, AttackEvaluator], attacks: Sequence[str], output_dir: str | os.PathLike
     ) -> None:
-        self.evaluators = dict(evaluators)
-        self.attacks = list(attacks)
-        self.failed: dict[str, str] = {}
-        folder = Path(output_dir)
-        self._record = folder / "transfer.json"
+        self.evaluators, self.attacks, self._results = dict(evaluators), list(attacks), dict[str, ResultFolder]()
+        table, self._record = Path(output_dir, TRANSFER), Path(output_dir, "transfer.json")
         self._parameters = whole_json(self._record)
-        self._results: dict[str, ResultFolder] = {}
+        scored = set(self._parameters.pop(_ROWS, ()))
         for name, evaluator in self.evaluators.items():
             if evaluator.results is None:
                 raise ValueError(f"evaluators[{name!r}] has no output_dir, where transfer looks for volumes.")
             self._results[name] = evaluator.results
-            joined, changed = join_parameters(self._parameters.get(name), evaluator.results.parameters)
-            lines = [f"{name}.{line}" for line in changed]
-            refuse_changes(str(folder / TRANSFER), lines, "Remove it and transfer.json to score anew.")
-            self._parameters[name] = joined
-        self._table = CsvTable(folder / TRANSFER, TRANSFER_KEYS)
-        rows = set(self._parameters.pop(_ROWS, ()))
-        self._table.groups = {key: group for key, group in self._table.groups.items() if rows_digest(group) in rows}
+            self._parameters[name] = join_parameters(
+                self._parameters.get(name),
+                evaluator.results.parameters,
+                place=str(table),
+                way_out="Remove it and transfer.json to score anew.",
+                name=name,
+            )
+        self._table = CsvTable(table, TRANSFER_KEYS)
+        self._table.groups = {key: rows for key, rows in self._table.groups.items() if rows_digest(rows) in scored}
 
-    def run(self) -> None:
-        """Score all that is not scored yet."""
-        self.failed.clear()
+    def run(self) -> dict[str, str]:
+        """Score all that is not scored yet; returns "SOURCE to TARGET, CASE, ATTACK" -> error."""
+        failed: dict[str, str] = {}
         if len(self.evaluators) < 2:
-            return
+            return failed
         self._write()
         for (source, made), (target, shown) in permutations(self.evaluators.items(), 2):
-            for case in (case for case in made.cases if case in shown.cases):
-                for attack in (a for a in self.attacks if a in self._results[source].finished(case)):
-                    if (key := (case, source, target, attack)) not in self._table.groups:
-                        self._score(key)
+            for case, attack in product(made.cases, self.attacks):
+                key = (case, source, target, attack)
+                finished = case in shown.cases and attack in self._results[source].finished(case)
+                if not finished or key in self._table.groups:
+                    continue
+                logger.info("%s of %s, made on %s: shown to %s", attack, case, source, target)
+                volume = self._results[source].volume("adversarial", case, attack)
+                clean = self._results[target].volume("predictions", case, LABEL)
+                try:
+                    scores = score_volume(shown, case, volume, reference=clean)
+                except Exception as error:
+                    logger.exception("going on with the others")
+                    failed[f"{source} to {target}, {case}, {attack}"] = root_cause(error)
+                    continue
+                self._table.add([{**dict(zip(TRANSFER_KEYS, key, strict=True)), **scores}])
+                self._write()
         models = list(self.evaluators)
         cases = list(dict.fromkeys(case for evaluator in self.evaluators.values() for case in evaluator.cases))
         self._write((cases, models, models, self.attacks))
-
-    def _score(self, key: tuple[str, str, str, str]) -> None:
-        case, source, target, attack = key
-        logger.info("%s of %s, made on %s: shown to %s", attack, case, source, target)
-        volume = self._results[source].volume("adversarial", case, attack)
-        clean = self._results[target].volume("predictions", case, LABEL)
-        try:
-            scores = score_volume(self.evaluators[target], case, volume, reference=clean)
-        except Exception as error:
-            logger.exception("going on with the others")
-            self.failed[f"{source} to {target}, {case}, {attack}"] = root_cause(error)
-            return
-        self._table.add([{**dict(zip(TRANSFER_KEYS, key, strict=True)), **scores}])
-        self._write()
+        return failed
 
     def _write(self, order: Sequence[Sequence[str]] = ()) -> None:
         self._table.write(order)
@@ -109,8 +106,7 @@ def score_volume(
     with oriented_like(volume, evaluator.cases[case]) as path:
         loaded = target.preprocess({**item, target.image_key: path})
     # The volume may lie on the grid of the network that it was made on.
-    labelled = item.get(target.label_key) is not None
-    label = loaded[target.label_key] if labelled else LoadImage(ensure_channel_first=True)(reference)
+    label = loaded[target.label_key] if item.get(target.label_key) is not None else label_loader()(reference)
     loaded[target.label_key] = on_grid_of(loaded[target.image_key], label)
     shown = as_case(target, loaded)
     pair = one_hot_pair(target, predict(target, shown.image), shown.label)

@@ -14,6 +14,7 @@ from monai.engines import IterationEvents, SupervisedTrainer
 from monai.utils import CommonKeys, convert_to_dst_type
 
 from monai_vafa.attacks import Attack, VolumetricFrequencyAttack
+from monai_vafa.attacks.checks import check_count, check_integer
 from monai_vafa.losses import FrequencyConsistencyLoss
 from monai_vafa.outputs import as_logits
 
@@ -49,20 +50,19 @@ class VAFTHandler:
     made in eval mode before the clean forward pass, and the network then sees the clean and the adversarial batch one
     after the other in training mode, so batch norm counts both.
 
-    The trainer stays as it is. Its loss is the first term, and the others are added at ``LOSS_COMPLETED``, which MONAI
-    fires before the backward pass and within autocast, so mixed precision, gradient accumulation and other handlers
-    work as before. ``engine.state.output`` holds the sum as ``loss``, and the terms before their weights as
-    ``loss_clean``, ``loss_adversarial`` and ``loss_frequency``; terms that are not computed are left out (see
-    :func:`vaft_losses`). Networks with deep supervision may return lists: the losses of the trainer take them as they
-    are, the frequency loss takes their full resolution. If only the second term has a weight, this is plain
-    adversarial training: the trainer's own pass takes ``X'``, and there is no other.
+    The trainer's loss is the first term. The others are added at ``LOSS_COMPLETED``, which MONAI fires before the
+    backward pass and within autocast, so mixed precision, gradient accumulation and other handlers work as before.
+    ``engine.state.output`` holds the sum as ``loss``, and the terms that are computed, before their weights, as
+    ``loss_clean``, ``loss_adversarial`` and ``loss_frequency`` (see :func:`vaft_losses`). With deep supervision, the
+    losses of the trainer take the list of outputs, the frequency loss their full resolution. If only the second term
+    has a weight, this is plain adversarial training: the trainer's own pass takes ``X'``, and there is no other.
 
     Under ``DistributedDataParallel`` the adversarial batch goes through the inner network: the wrapper would overwrite
     the buffers that the clean pass still needs. Gradients of both passes are reduced all the same. About ranks above
     0, see :class:`AttackHandler`. Attaching the handler twice has no effect.
 
-    A training that would attack in no iteration is refused when it starts; one that attacked in none, or only in vain,
-    ends with a warning.
+    A training that would attack in no iteration is refused when it starts; one that attacked in vain ends with a
+    warning.
 
     Args:
         attack: makes ``X'``, untargeted; ``None`` for VAFA with its defaults (``upstream``). Its ``intensity_range``
@@ -79,7 +79,7 @@ class VAFTHandler:
         image_key: key or index of the image in the batch, where plain adversarial training replaces it.
 
     Raises:
-        TypeError: If ``attack`` is not an attack.
+        TypeError: If ``attack`` is not an attack, or ``every`` or ``warmup_epochs`` not a number.
         ValueError: If ``attack`` is targeted, a weight is below 0, the weights leave out the label or ``X'``, or
             ``every`` or ``warmup_epochs`` is out of range.
     """
@@ -106,14 +106,13 @@ class VAFTHandler:
         frequency_loss = frequency_loss if frequency_weight > 0 else None
         if adversarial_weight == 0 and frequency_loss is None:
             raise ValueError("adversarial_weight is 0 and there is no frequency loss: the attack would have no effect.")
-        for name, value, lowest in (("every", every, 1), ("warmup_epochs", warmup_epochs, 0)):
-            if int(value) != value or value < lowest:
-                raise ValueError(f"{name}={value} must be an integer, {lowest} or more.")
+        if check_integer("warmup_epochs", warmup_epochs) < 0:
+            raise ValueError(f"warmup_epochs={warmup_epochs} must be 0 or more.")
         self.attack = check_attack(VolumetricFrequencyAttack() if attack is None else attack)
         self.adversarial_loss = adversarial_loss
         self.frequency_loss = frequency_loss
         self.weights = weights
-        self.every = int(every)
+        self.every = check_count("every", every)
         self.warmup_epochs = int(warmup_epochs)
         self.image_key = image_key
         self._plain = clean_weight == 0 and frequency_loss is None and adversarial_loss is None
@@ -137,11 +136,9 @@ class VAFTHandler:
         epochs, length = engine.state.max_epochs, engine.state.epoch_length
         if epochs is None:
             return
-        none = self.warmup_epochs >= epochs
-        if length is not None:
-            last = epochs * length // self.every * self.every
-            none = last <= self.warmup_epochs * length
-        if none:
+        # Without a length, only the warm-up can be judged.
+        last = epochs if length is None else epochs * length // self.every * self.every
+        if last <= self.warmup_epochs * (length or 1):
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs} and every={self.every} leave no iteration with an attack in "
                 f"{epochs} epochs of {length} iterations: lower them, or train longer."
@@ -179,12 +176,8 @@ class VAFTHandler:
 
     def _add_losses(self, engine: SupervisedTrainer) -> None:
         """Add the terms of ``X'`` to the loss in ``engine.state.output``, where MONAI looks for it afterwards."""
-        output = engine.state.output
-        if self._plain and self._attacks(engine):
-            losses = {"adversarial": output[CommonKeys.LOSS]}
-            output[CommonKeys.LOSS] = self.weights["adversarial"] * losses["adversarial"]
-        else:
-            losses = {"clean": output[CommonKeys.LOSS]}
+        output, attacks = engine.state.output, self._attacks(engine)
+        losses = {"adversarial" if self._plain and attacks else "clean": output[CommonKeys.LOSS]}
         if self._attacked is not None:
             batch, adversarial = self._attacked
             self._attacked = None
@@ -195,14 +188,14 @@ class VAFTHandler:
                     "called again, and handlers that change engine.state.batch must be attached before VAFTHandler."
                 )
             # The type of the trainer's own image, which is not a MetaTensor if the network is compiled.
-            adversarial = convert_to_dst_type(adversarial, image)[0]
-            prediction = engine.inferer(adversarial, batch.network)
+            prediction = engine.inferer(convert_to_dst_type(adversarial, image)[0], batch.network)
             if self.weights["adversarial"] > 0:
                 loss = engine.loss_function if self.adversarial_loss is None else self.adversarial_loss
                 losses["adversarial"] = loss(prediction, label).mean()
             if self.frequency_loss is not None:
                 losses["frequency"] = self.frequency_loss(as_logits(prediction), as_logits(clean))
-            terms = [self.weights[name] * loss for name, loss in losses.items() if self.weights[name] > 0]
+        if attacks:
+            terms = (self.weights[name] * loss for name, loss in losses.items() if self.weights[name] > 0)
             output[CommonKeys.LOSS] = sum(terms)
         output.update({f"loss_{name}": loss.detach() for name, loss in losses.items()})
 

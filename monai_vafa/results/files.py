@@ -168,15 +168,9 @@ def number(cell: str | None) -> float | None:
 
 class CsvTable:
     """
-    A CSV file whose rows are found by their key columns.
+    A CSV file, or a table in memory (``path=None``), whose rows are grouped by the cells of its key columns.
 
-    Args:
-        path: file; what it holds already is read. ``None`` for a table in memory.
-        keys: columns that tell groups of rows apart.
-        columns: first columns of the file, if they are not just the keys.
-
-    Attributes:
-        groups: cells of the key columns -> rows.
+    ``columns``: first columns of the file, if they are not just the keys.
     """
 
     def __init__(self, path: Path | None, keys: Sequence[str], columns: Sequence[str] = ()) -> None:

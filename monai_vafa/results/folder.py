@@ -74,8 +74,7 @@ class ResultFolder:
         manifest, summary = whole_json(self.folder / MANIFEST), whole_json(self.folder / SUMMARY)
         place, way_out = f"output_dir={os.fspath(self.folder)!r}", "Choose another output_dir, or remove this one."
         earlier = manifest.get("parameters", summary.get("parameters"))
-        self.parameters, changed = join_parameters(earlier, self._given)
-        refuse_changes(place, changed, way_out)
+        self.parameters = join_parameters(earlier, self._given, place=place, way_out=way_out)
         known = manifest.get("inputs", {})
         for case, files in self._inputs.items():
             if other := [key for key, digest in files.items() if known.get(case, files).get(key) != digest]:
@@ -101,7 +100,7 @@ class ResultFolder:
             damaged.append(f"{self.folder / MANIFEST} is gone or damaged")
         for table in self._tables.values():
             table.groups = {key: rows for key, rows in table.groups.items() if key[1] in self.finished(key[0])}
-        self._manifest = {"parameters": self.parameters, "inputs": known, "finished": self._finished}
+        self._manifest = {"parameters": self.parameters, "inputs": known}
         return damaged
 
     def _record(self, case: str, attack: str, volumes: Sequence[str]) -> dict[str, str]:
@@ -132,7 +131,7 @@ class ResultFolder:
         affine: np.ndarray,
         like: str | os.PathLike | None = None,
     ) -> None:
-        """Write a NIfTI file; several channels ``(C, *spatial)`` go to the fourth axis, in 2-D behind a depth of 1."""
+        """Write a NIfTI file (affine in mm); several channels go to the fourth axis, in 2-D behind a depth of 1."""
         content = nifti_bytes(voxels, affine, like)
         write_file(self.volume(kind, case, name), lambda partial: partial.write_bytes(content))
         self._written.append(f"{kind}/{name}")
@@ -150,7 +149,7 @@ class ResultFolder:
         write_json(self.folder / MANIFEST, {**self._manifest, "finished": finished})
 
     def flush(self, cases: Sequence[str] = (), attacks: Sequence[str] = ()) -> None:
-        """Write both tables, the one of cases last: it tells what is finished."""
+        """Write both tables, that of the cases last."""
         for name in (METRICS, CASES):
             self._tables[name].write((cases, attacks))
 
@@ -194,17 +193,22 @@ def as_stored(content: Any) -> Any:
     return json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogateescape"))
 
 
-def join_parameters(earlier: Mapping[str, Any] | None, now: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Parameters of two runs, between which attacks and cases may come and go but nothing may change."""
+def join_parameters(
+    earlier: Mapping[str, Any] | None, now: Mapping[str, Any], *, place: str, way_out: str, name: str = ""
+) -> dict[str, Any]:
+    """Parameters of two runs, between which attacks and cases may come and go; names what else has changed."""
     if earlier is None:
-        return dict(now), []
+        return dict(now)
     joined = as_stored(now)
     old, new = dict(earlier), dict(joined)
     for part in _GROWING:
-        both = [name for name in joined[part] if name in earlier[part]]
-        old[part], new[part] = ({name: side[part][name] for name in both} for side in (earlier, joined))
+        both = [key for key in joined[part] if key in earlier[part]]
+        old[part], new[part] = ({key: side[part][key] for key in both} for side in (earlier, joined))
         joined[part] = {**joined[part], **earlier[part]}
-    return joined, differences(old, new)
+    if changed := differences(old, new, name):
+        some = "; ".join(changed[:5]) + ("; ..." if len(changed) > 5 else "")
+        raise ValueError(f"{place} holds results of other parameters: {some}. {way_out}")
+    return joined
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
@@ -219,10 +223,3 @@ def differences(old: Any, new: Any, path: str = "") -> list[str]:
         pairs = enumerate(zip(old, new, strict=True))
         return [line for i, (before, now) in pairs for line in differences(before, now, f"{path}[{i}]")]
     return [] if old == new else [f"{path}: {old}, now {new}"]
-
-
-def refuse_changes(place: str, changed: Sequence[str], way_out: str) -> None:
-    """Refuse to mix results that differ as :func:`differences` says; names the first five and a way out."""
-    if changed:
-        some = "; ".join(changed[:5]) + ("; ..." if len(changed) > 5 else "")
-        raise ValueError(f"{place} holds results of other parameters: {some}. {way_out}")

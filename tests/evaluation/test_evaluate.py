@@ -14,7 +14,7 @@ from monai.networks import one_hot
 
 from monai_vafa.attacks import EraseClass, ProjectedGradientDescent
 from monai_vafa.evaluation import attack_case, evaluate
-from monai_vafa.evaluation.evaluate import make_settings
+from monai_vafa.evaluation.case import make_settings
 
 ATTACKS = {"quantize_only": {}, "pgd": {"steps": 1, "restarts": 1}}
 

@@ -69,7 +69,7 @@ def test_means_leave_out_what_is_empty():
 def test_differences_name_the_place():
     assert differences({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}], "c": None}) == ["a[1].b: 2, now 3"]
     assert differences({"a": [1]}, {"a": [1, 2]}) == ["a: [1], now [1, 2]"]
-    assert join_parameters(None, PARAMETERS) == (PARAMETERS, [])
+    assert join_parameters(None, PARAMETERS, place="", way_out="") == PARAMETERS
 
 
 @pytest.mark.parametrize(
