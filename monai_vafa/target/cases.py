@@ -44,10 +44,10 @@ def cases_of_config(parts: Parts, preprocessing: Preprocessing) -> Items:
         raise ValueError(f"bundle {parts.name}: its config {problem}. Give dataset_dir, a folder of images and labels.")
     if not any(label_key in item for item in items):
         labels = _labels_in(parts.optional("dataset_dir"))
-        found = [labels.get(_resolved(item, image_key)) for item in items]
-        for item, label in zip(items, found, strict=True):
-            item.update({} if label is None else {label_key: label})
-        if without := found.count(None):
+        for item in items:
+            if (files := _resolved(item, image_key)) in labels:
+                item[label_key] = labels[files]
+        if without := sum(label_key not in item for item in items):
             logger.warning("no labels found for %d of %d images of the config of %s", without, len(items), parts.name)
     return items
 
@@ -62,14 +62,12 @@ def cases_of_folder(
 ) -> Items:
     """Cases of a folder, see :meth:`monai_vafa.target.BundleTarget.cases`."""
     root = Path(dataset_dir).expanduser().resolve()
-    found: Items = []
-    problem = ""
     try:
-        found = find_cases(root, section=section, channels=channels)
+        found, problem = find_cases(root, section=section, channels=channels), ""
     except ValueError as error:
         if section is not None:
             raise
-        problem = str(error)
+        found, problem = [], str(error)
     if section is None and not any("label" in item for item in found):
         there = replace(configs, device=torch.device("cpu"), overrides={**configs.overrides, "dataset_dir": str(root)})
         try:

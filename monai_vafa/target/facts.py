@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from monai.bundle import ConfigParser
 from monai.transforms import Activationsd, AsDiscreted, Compose
 
-from .config import Parts, components
+from .config import components
 from .inference import image_format
 
 # Formats in metadata.json, beside "segmentation", of outputs that have the shape of the input.
 _POSSIBLY_DENSE = (None, "labels", "logits", "probability", "probabilities")
 
 # What losses and metrics call the number of voxels without a label; configs have ids of these names, too.
-VOID_IDS = ("ignore_label", "ignore_index")
+_VOID_IDS = ("ignore_label", "ignore_index")
 
 
 def flat(transform: Callable | Sequence[Callable] | None) -> list[Callable]:
@@ -103,10 +104,10 @@ def _activation_of_loss(loss: Any) -> str | None:
     return _activation_of_loss(getattr(loss, "dice", None)) or _activation_of_loss(getattr(loss, "loss", None))
 
 
-def find_ignore_label(parts: Parts, classes: int) -> int | None:
+def find_ignore_label(config: Mapping[str, Any], classes: int) -> int | None:
     """Number of voxels without a label, as the losses, metrics and ids of a config name it; no number of a class."""
-    config = parts.parser.get()
-    named = [f"{id_}#{key}" for id_, component in components(config) for key in VOID_IDS if key in component]
-    told = {parts.build("ignore_label", id_) for id_ in [*(key for key in VOID_IDS if key in config), *named]}
-    found = [value for value in told if type(value) is int and not 0 <= value < classes]
-    return found[0] if len(found) == 1 else None
+    values = [each[key] for each in (config, *dict(components(config)).values()) for key in _VOID_IDS if key in each]
+    parser = ConfigParser(dict(config))
+    told = [parser.get(each[1:]) if isinstance(each, str) and each.startswith("@") else each for each in values]
+    found = {each for each in told if type(each) is int and not 0 <= each < classes}
+    return found.pop() if len(found) == 1 else None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from monai.bundle import ConfigParser
 from monai.inferers import SimpleInferer, SliceInferer
 from monai.transforms import Compose, SaveImaged
 from monai.utils import ensure_tuple
@@ -22,7 +23,7 @@ from monai_vafa.outputs import check_activation
 
 from .bundle import BundleTarget
 from .config import Configs, Parts, check_overrides, config_files, find_checkpoint
-from .facts import VOID_IDS, find_activation, find_ignore_label, flat, output_classes
+from .facts import find_activation, find_ignore_label, flat, output_classes
 from .inference import SliceNetwork
 from .preprocessing import Preprocessing
 from .source import announce, find_bundle, read_metadata
@@ -176,20 +177,12 @@ def _that_converts_labels(
 
 
 def _void_of_configs(found: _Bundle) -> int | None:
-    """Number of voxels without a label as the configs name it, those of the training among them."""
-    folder = found.configs.folder
-    for workflow in (None, "train"):
-        try:
-            files = found.configs.files if workflow is None else config_files(folder, workflow=workflow)
-            if not any(key in path.read_text(encoding="utf-8") for path in files for key in VOID_IDS):
-                continue
-            parts = found.parts if workflow is None else replace(found.configs, files=files).open()
-            told = find_ignore_label(parts, len(found.class_names))
-        except (FileNotFoundError, ValueError) as error:
-            logger.debug("bundle %s tells of no voxels without a label: %s", folder.name, error)
-            continue
+    """Number of voxels without a label as the config names it, else that of the training."""
+    train = [str(path) for path in (found.configs.folder / "configs").glob("train.*")]
+    for config in (found.parts.parser.get(), ConfigParser.load_config_files(train)):
+        told = find_ignore_label(config, len(found.class_names))
         if told is not None:
-            logger.info("voxels of labels with %d have no label, as %s says; ignore_label changes it", told, files[-1])
+            logger.info("voxels of labels with %d have no label, as the config says; see ignore_label", told)
             return told
     return None
 

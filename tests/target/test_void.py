@@ -88,7 +88,7 @@ LOSS = {"_target_": "torch.nn.CrossEntropyLoss"}
     ("ids", "expected"),
     [
         ({"loss": {**LOSS, "ignore_index": 255}}, 255),
-        ({"loss": {**LOSS, "ignore_index": "@void"}, "void": "$-1"}, -1),
+        ({"loss": {**LOSS, "ignore_index": "@void"}, "void": -1}, -1),
         ({"ignore_label": 255}, 255),
         ({"val_metric": {"_target_": "own.Metric", "ignore_index": -1}}, -1),
         # No mark of voxels without a label: a class that a metric leaves out.
