@@ -112,7 +112,7 @@ def warn_of_gaps(folder: str | os.PathLike, cases: Sequence[Mapping[str, Any]], 
 def _unread(root: Path, cases: Sequence[Mapping[str, Any]]) -> list[str]:
     """Files beside those of the cases, and folders of files elsewhere with their number."""
     content = _dataset_json(root)
-    if content and not _is_nnunet(content):
+    if content and (not _is_nnunet(content) or any(isinstance(content.get(name), list) for name in _SECTIONS)):
         # A list has other sections.
         return []
     values = [value for case in cases for value in case.values()]

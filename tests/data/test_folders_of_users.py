@@ -241,3 +241,14 @@ def test_a_dataset_json_that_can_not_be_read_is_named(tmp_path):
     (tmp_path / "dataset.json").write_text("{'training': []}")
     with pytest.raises(ValueError, match=r"dataset\.json' is not JSON: .*Correct it"):
         folder_cases(tmp_path)
+
+
+def test_files_of_other_sections_are_not_missed(tmp_path, caplog):
+    fill(tmp_path, *(f"{kind}Tr/{name}.nii.gz" for kind in ("images", "labels") for name in "ab"))
+    lists = {
+        section: [{"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"}]
+        for section, name in (("training", "a"), ("validation", "b"))
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {}, "numTraining": 1, **lists}))
+    assert names(folder_cases(tmp_path)) == [{"image": "b.nii.gz", "label": "b.nii.gz"}]
+    assert not caplog.text
