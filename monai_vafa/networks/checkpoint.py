@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import warnings
@@ -72,9 +73,8 @@ def load_checkpoint(network: Network, path: str | os.PathLike, *, key: str | Non
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint {os.fspath(path)!r} does not exist or is not a file.")
-    read = _read_safetensors if Path(path).suffix == ".safetensors" else _read_torch
     own = network.state_dict(keep_vars=True)
-    state = _without_prefix(_state_dict(read(path), path, key), own)
+    state = _without_prefix(_state_dict(_read(path), path, key), own)
     unetr = isinstance(network, UNETR)
     may_be_extra, may_be_missing = (_UNETR_MAY_BE_EXTRA, _UNETR_MAY_BE_MISSING) if unetr else ((), ())
     state = {key: value for key, value in state.items() if key in own or key not in may_be_extra}
@@ -102,38 +102,30 @@ def load_checkpoint(network: Network, path: str | os.PathLike, *, key: str | Non
     return network
 
 
-def _read_torch(path: str | os.PathLike) -> Any:
+def _read(path: str | os.PathLike) -> Any:
+    """Content of a file of weights, read so that no code of it runs."""
+    safetensors = Path(path).suffix == ".safetensors"
     try:
+        if safetensors:
+            return importlib.import_module("safetensors.torch").load_file(path)
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    # A damaged file can raise anything from RuntimeError to IndexError.
+    except ImportError as error:
+        raise ImportError(
+            f"checkpoint {os.fspath(path)!r} needs the package safetensors to be read: pip install safetensors"
+        ) from error
+    # A damaged file can raise anything from RuntimeError to OSError.
     except Exception as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         if foreign is None:
+            kind = "safetensors file" if safetensors else "file of weights"
             reason = f"{type(error).__name__}: {error}".partition(" In PyTorch 2.6")[0]
-            raise ValueError(f"checkpoint {os.fspath(path)!r} can't be read as a file of weights: {reason}") from error
+            raise ValueError(f"checkpoint {os.fspath(path)!r} can't be read as a {kind}: {reason}") from error
         raise ValueError(
             f"checkpoint {os.fspath(path)!r} can't be read: beside weights it holds objects ({foreign[1]}): building "
             "these could run code of the file. If you trust it, read it once with torch.load(..., weights_only=False) "
             "in the program that wrote it, and torch.save its state dict alone."
         ) from error
-
-
-def _read_safetensors(path: str | os.PathLike) -> dict[str, torch.Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ImportError(
-            f"checkpoint {os.fspath(path)!r} needs the package safetensors to be read: pip install safetensors"
-        ) from error
-    try:
-        return load_file(path)
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(f"checkpoint {os.fspath(path)!r} can't be read as a safetensors file: {error}") from error
 
 
 def _state_dict(content: Any, path: str | os.PathLike, key: str | None) -> dict[str, Any]:

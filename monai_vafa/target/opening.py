@@ -89,7 +89,10 @@ def open_target(
     metadata = read_metadata(folder)
     announce(folder)
     # Before anything else is read of it: what does not segment is refused as such.
-    output_classes(metadata, folder.name)
+    try:
+        output_classes(metadata, folder.name)
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"bundle {folder.name}: metadata.json is not as MONAI has it: {error}.") from error
     files = config_files(folder, workflow=workflow, config_file=config_file)
     chosen = workflow is not None or config_file is not None
     others = [] if chosen else [path for path in files[0].parent.glob("*.*") if path.stem in ("train", "evaluate")]

@@ -221,20 +221,15 @@ def value_range(transforms: Callable | Sequence[Callable], keys: Sequence[str]) 
     return None if None in bounds else (float(bounds[0]), float(bounds[1]))
 
 
-def file_units(
-    transforms: Callable | Sequence[Callable], keys: Sequence[str]
-) -> Callable[[torch.Tensor], torch.Tensor] | None:
+def file_units(transforms: Callable | Sequence[Callable], keys: Sequence[str]) -> Callable[..., Any] | None:
     """Conversion of preprocessed images back to intensities of the file; ``None`` if unknown or different for each."""
     changing = _changing(transforms, keys)
-    back: Callable = Identity()
-    if changing:
-        if len(changing) > 1 or not isinstance(changing[0], ScaleIntensityRanged):
-            return None
-        scaler = changing[0].scaler
-        if scaler.b_min is None or scaler.b_max is None:
-            return None
-        back = ScaleIntensityRange(a_min=scaler.b_min, a_max=scaler.b_max, b_min=scaler.a_min, b_max=scaler.a_max)
-    return cast(Callable[[torch.Tensor], torch.Tensor], back)
+    if not changing:
+        return Identity()
+    scaler: Any = getattr(changing[0], "scaler", None)
+    if len(changing) > 1 or not isinstance(changing[0], ScaleIntensityRanged) or None in (scaler.b_min, scaler.b_max):
+        return None
+    return ScaleIntensityRange(a_min=scaler.b_min, a_max=scaler.b_max, b_min=scaler.a_min, b_max=scaler.a_max)
 
 
 def _changing(transforms: Callable | Sequence[Callable], keys: Sequence[str]) -> list[Callable]:

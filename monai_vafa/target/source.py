@@ -84,7 +84,8 @@ def find_bundle(
     if source == "huggingface_hub":
         words["repo"] = name if "/" in name else f"MONAI/{name}"
     folder = kept / (name.removeprefix("monai_") if source in ("ngc", "ngc_private") else words["name"])
-    if not _is_there(folder, version):
+    there = (folder / _METADATA).is_file()
+    if not there or version not in (None, read_metadata(folder).get("version")):
         try:
             download(bundle_dir=kept, **words)
         # Anything from a missing package to a missing network: MONAI has no exception of its own for it.
@@ -125,7 +126,10 @@ def copy_bundle(name: str, destination: str | os.PathLike) -> Path:
 
 def read_metadata(folder: Path) -> dict[str, Any]:
     """Read ``configs/metadata.json``."""
-    return json.loads((folder / _METADATA).read_text(encoding="utf-8"))
+    try:
+        return dict(json.loads((folder / _METADATA).read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{str(folder / _METADATA)!r} can't be read: {error}") from error
 
 
 def announce(folder: Path) -> None:
@@ -142,7 +146,7 @@ def announce(folder: Path) -> None:
 
 def fingerprint(folder: Path, more: Sequence[Path] = ()) -> str:
     """SHA-256 over names and contents of the configs and Python files of a bundle, in the order of their names."""
-    configs = [path for path in (folder / "configs").rglob("*") if path.suffix in _CONFIGS]
+    configs = [path for path in (folder / "configs").rglob("*.*") if path.suffix in _CONFIGS and path.is_file()]
     files = {path.relative_to(folder).as_posix(): path for path in [*configs, *folder.rglob("*.py")]}
     files.update({path.name: path for path in more if not path.is_relative_to(folder)})
     digest = hashlib.sha256()
@@ -164,12 +168,6 @@ def _failure(error: BaseException) -> str:
             return f"MONAI's model zoo can't be reached ({cause})"
         cause = cause.__cause__ or cause.__context__
     return f"downloading it from MONAI's model zoo failed ({type(error).__name__}: {error})"
-
-
-def _is_there(folder: Path, version: str | None) -> bool:
-    if not (folder / _METADATA).is_file():
-        return False
-    return version is None or read_metadata(folder).get("version") == version
 
 
 def _checked(folder: Path) -> Path:
