@@ -13,7 +13,14 @@ from typing import Any, TypeAlias
 import torch
 from monai.utils import ensure_tuple, ensure_tuple_rep
 
-from monai_vafa.attacks import Attack, RescaleOnly, SliceFrequencyAttack, VolumetricFrequencyAttack
+from monai_vafa.attacks import (
+    Attack,
+    RescaleOnly,
+    SliceFrequencyAttack,
+    SliceSpectrumAdversarialAttack,
+    SpectrumAdversarialAttack,
+    VolumetricFrequencyAttack,
+)
 from monai_vafa.attacks.roster import RosterEntry, entry_of
 from monai_vafa.results.files import same_name
 from monai_vafa.results.schema import CLEAN, LABEL, Row
@@ -22,6 +29,12 @@ from monai_vafa.target import Target
 AttackSpec: TypeAlias = Attack | Mapping[str, Any]
 Sweeps: TypeAlias = Mapping[str, Mapping[str, Sequence[float]]]
 _Base: TypeAlias = Attack | tuple[RosterEntry, dict[str, Any]]
+
+# Attacks of each slice by itself, and their forms in 3-D.
+_IN_SPACE: dict[type[Attack], type[Attack]] = {
+    SliceFrequencyAttack: VolumetricFrequencyAttack,
+    SliceSpectrumAdversarialAttack: SpectrumAdversarialAttack,
+}
 
 
 class AttackRows:
@@ -112,8 +125,7 @@ class AttackRows:
             if "block_size" in known:
                 largest = parameters.get("block_size", known["block_size"].default)
                 if isinstance(largest, int):
-                    in_plane = issubclass(cls, SliceFrequencyAttack)
-                    parameters["block_size"] = target.block_size(largest, in_plane=in_plane)
+                    parameters["block_size"] = target.block_size(largest, in_plane=cls in _IN_SPACE)
             if "rescale_slices" in known and not target.axial:
                 parameters["rescale_slices"] = False
         return cls(**parameters)
@@ -135,10 +147,11 @@ def _bases(attacks: Mapping[str, AttackSpec] | Sequence[str]) -> dict[str, _Base
 
 
 def _form_for(attack: type[Attack], target: Target) -> type[Attack]:
-    """VAFA in 3-D or slice by slice, as the target looks at images."""
-    if attack is VolumetricFrequencyAttack and target.slicewise and target.axial:
-        return SliceFrequencyAttack
-    return VolumetricFrequencyAttack if attack is SliceFrequencyAttack and not target.axial else attack
+    """An attack in 3-D or slice by slice, as the target looks at images."""
+    if not target.axial:
+        return _IN_SPACE.get(attack, attack)
+    by_slice = {volumetric: own for own, volumetric in _IN_SPACE.items()}
+    return by_slice.get(attack, attack) if target.slicewise else attack
 
 
 def roster_sweeps(attacks: Mapping[str, AttackSpec] | Sequence[str]) -> dict[str, dict[str, list[float]]]:
