@@ -4,37 +4,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-SYNAPSE_CLASSES = (
-    "background",
-    "spleen",
-    "right kidney",
-    "left kidney",
-    "gallbladder",
-    "esophagus",
-    "liver",
-    "stomach",
-    "aorta",
-    "inferior vena cava",
-    "portal and splenic veins",
-    "pancreas",
-    "right adrenal gland",
-    "left adrenal gland",
-)
-ACDC_CLASSES = ("background", "right ventricle", "myocardium", "left ventricle")
-
-# 18 / 12 volumes, as in the paper's code and in most work on Synapse.
-_SYNAPSE_SPLIT = {
-    "training": (5, 6, 7, 9, 10, 21, 23, 24, 26, 27, 28, 30, 31, 33, 34, 37, 39, 40),
-    "validation": (1, 2, 3, 4, 8, 22, 25, 29, 32, 35, 36, 38),
-}
-# 70 / 10 / 20 patients, the split of nnFormer, which the UNETR++ and VAFA papers follow.
-_ACDC_TEST = (2, 3, 8, 9, 12, 14, 17, 24, 42, 48, 49, 53, 55, 64, 67, 79, 81, 88, 92, 95)
-_ACDC_VALIDATION = (89, 90, 91, 93, 94, 96, 97, 98, 99, 100)
+# Synapse: 18 / 12 volumes, as in the paper's code and in most work on it. ACDC: 70 / 10 / 20 patients, the split of
+# nnFormer, which the UNETR++ and VAFA papers follow.
+_SETS = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
+SYNAPSE_CLASSES, ACDC_CLASSES = (tuple(_SETS[name]["classes"]) for name in ("synapse", "acdc"))
 
 
 def synapse_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, str]]]:
@@ -53,7 +32,8 @@ def synapse_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str,
     found = _files_by_name(dataset_dir)
     return {
         section: _pairs(found, {f"img{n:04d}.nii.gz": f"label{n:04d}.nii.gz" for n in numbers}, dataset_dir)
-        for section, numbers in _SYNAPSE_SPLIT.items()
+        for section, numbers in _SETS["synapse"].items()
+        if section != "classes"
     }
 
 
@@ -79,7 +59,7 @@ def acdc_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, st
             frames.setdefault(int(match[1]), []).append(name)
     split: dict[str, dict[str, str]] = {"training": {}, "validation": {}, "test": {}}
     for patient in range(1, 101):
-        section = "test" if patient in _ACDC_TEST else "validation" if patient in _ACDC_VALIDATION else "training"
+        section = next((other for other in ("test", "validation") if patient in _SETS["acdc"][other]), "training")
         for name in frames.get(patient) or [f"patient{patient:03d}_frame01.nii.gz"]:
             split[section][name] = name.replace(".nii.gz", "_gt.nii.gz")
     return {section: _pairs(found, wanted, dataset_dir) for section, wanted in split.items()}
