@@ -33,34 +33,25 @@ _QUOTED_CUDA = re.compile(rf"(?<=['\"]){_CUDA}(?=['\"])")
 # Ids that are read where a config has them.
 _KEYS = ("bundle_root", "image_key", "label_key", "dataset_dir")
 
-# Part -> MONAI's name of the property in workflows of type "infer" and "train", then ids that bundles also use. Those
-# of a validation come first: what a training config simply calls "preprocessing" is that of the training.
-PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "network": (("network_def",), ("network", "net", "model")),
-    "inferer": (
-        ("inferer", "val_inferer"),
-        ("val_inferer", "evaluator#inferer", "validate#evaluator#inferer", "inferer"),
-    ),
+# MONAI's names of parts, where they differ; those of a validation have "val_" before them.
+_PROPERTIES = {"network": "network_def", "data": "dataset_data"}
+# Part -> ids that bundles use beside that of MONAI's property. Those of a validation come first: what a training config
+# simply calls "preprocessing" is that of the training.
+PARTS: dict[str, tuple[str, ...]] = {
+    "network": ("network", "net", "model"),
+    "inferer": ("val_inferer", "evaluator#inferer", "validate#evaluator#inferer", "inferer"),
     "preprocessing": (
-        ("preprocessing", "val_preprocessing"),
-        (
-            "validate#dataset#transform",
-            "dataset#transform",
-            "val_preprocessing",
-            "val_transform",
-            "val_transforms",
-            "preprocessing",
-        ),
+        *("validate#dataset#transform", "dataset#transform"),
+        *("val_preprocessing", "val_transform", "val_transforms", "preprocessing"),
     ),
     "postprocessing": (
-        ("postprocessing", "val_postprocessing"),
-        ("val_postprocessing", "validate#evaluator#postprocessing", "evaluator#postprocessing", "postprocessing"),
+        *("val_postprocessing", "validate#evaluator#postprocessing", "evaluator#postprocessing", "postprocessing"),
     ),
-    "data": (("dataset_data", "val_dataset_data"), ("val_dataset#data",)),
-    "dataset_dir": (("dataset_dir",), ()),
-    "class_names": ((), ("class_names",)),
-    "loss": ((), ("loss", "lossfn", "loss_function", "train#loss", "train#trainer#loss_function")),
-    "checkpoint": ((), ("checkpoint", "ckpt_path")),
+    "data": ("val_dataset#data",),
+    "dataset_dir": (),
+    "class_names": ("class_names",),
+    "loss": ("loss", "lossfn", "loss_function", "train#loss", "train#trainer#loss_function"),
+    "checkpoint": ("checkpoint", "ckpt_path"),
 }
 
 
@@ -91,7 +82,7 @@ def check_overrides(files: Sequence[Path], overrides: Mapping[str, Any], *, name
     for path in files:
         ids = _content(path)
         content |= {id_.removeprefix("+").partition("#")[0]: value for id_, value in ids.items()}
-    known = {*content, "device", *(id_.partition("#")[0] for ids in PARTS.values() for id_ in ids[1]), *_KEYS}
+    known = {*content, "device", *(id_.partition("#")[0] for ids in PARTS.values() for id_ in ids), *_KEYS}
     named = _references(overrides)
     for id_, value in overrides.items():
         first = ReferenceResolver.normalize_id(id_).partition("::")[0].removeprefix("+")
@@ -163,9 +154,9 @@ class Parts:
         """Ids under which a part is looked for, in order."""
         if part in self.ids:
             return [self.ids[part]]
-        properties, known = PARTS[part]
-        of_monai = [self.workflow.properties[name] for name in properties if name in self.workflow.properties]
-        return [*(each[BundlePropertyConfig.ID] for each in of_monai), *known]
+        name, properties = _PROPERTIES.get(part, part), self.workflow.properties
+        of_monai = [properties[each] for each in (name, f"val_{name}") if each in properties]
+        return [*(each[BundlePropertyConfig.ID] for each in of_monai), *PARTS[part]]
 
     def find(self, part: str) -> str | None:
         """Id of a part, or ``None`` if the config does not have it."""
