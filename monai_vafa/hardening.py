@@ -181,7 +181,7 @@ def open_training(
         device="cpu",
     )
     if device is not None:
-        overrides["device"] = f"$torch.device('{device}')"
+        overrides["device"] = f"$torch.device({device!r})"
     with target.parts.modules:
         workflow = ConfigWorkflow(
             config_file=files,

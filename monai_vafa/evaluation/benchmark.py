@@ -16,7 +16,7 @@ from monai.metrics import CumulativeIterationMetric
 
 from monai_vafa.attacks.checks import check_flag
 from monai_vafa.data.paths import check_path
-from monai_vafa.results.files import folder_lock, same_name, write_json
+from monai_vafa.results.files import folder_lock, inside, same_name, write_json
 from monai_vafa.results.schema import BENCHMARK, BenchmarkFile
 from monai_vafa.target import Target
 
@@ -113,7 +113,7 @@ class Benchmark:
                 target=target,
                 attacks=rows,
                 cases=None if cases is None else cases[name],
-                output_dir=folder / name,
+                output_dir=inside(folder, name),
                 segmentation_metrics=segmentation_metrics,
                 visibility_metrics=visibility_metrics,
                 aim=aim,

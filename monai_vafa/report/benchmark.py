@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_vafa.results.files import number, read_json, read_rows
+from monai_vafa.results.files import inside, number, read_json, read_rows
 from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, COLUMNS, SUMMARY, TRANSFER
 
 # roles of rows in the checklist, and the one that is a number instead
@@ -47,7 +47,7 @@ class Benchmark:
         self.published: str | None = content["published"]
         # model -> its network, and what it was trained against
         self.hardened = {model: (made[0], made[1]) for model, made in content.get("hardened", {}).items()}
-        self.summaries = {model: read_json(self.folder / model / SUMMARY) for model in self.models}
+        self.summaries = {model: read_json(inside(self.folder, model) / SUMMARY) for model in self.models}
         self.cases = {model: case_rows(self.folder / model, self.summaries[model]) for model in self.models}
         self.transfers = read_rows(self.folder / TRANSFER)
         # row -> parameters, threat model and so on; empty for rows that no model has

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from monai_vafa.results.files import write_text
+from monai_vafa.results.files import refuse_links, write_text
 from monai_vafa.results.schema import UNITS
 
 from .figures import can_draw, case_figures
@@ -36,6 +36,8 @@ def publish(
     files: Mapping[str, str],
 ) -> None:
     """Draw figures, write ``index.html`` and log the tables; ``runs``: folders below the root -> their summaries."""
+    for folder in ("", *runs):
+        refuse_links(root / folder)
     parts = [_paragraph(description, "demo"), *(_paragraph(doubt, "warning") for doubt in doubts)]
     drawing = can_draw()
     for section in sections:

@@ -26,8 +26,24 @@ except ImportError:  # Windows
 
 logger = logging.getLogger("monai_vafa.results")
 
-_PARTIAL = ".partial"
+_PARTIAL, _LOCK = ".partial", ".lock"
 _HOST = re.sub(r"\W", "-", socket.gethostname())
+# Text that spreadsheets would compute is written after a quote, as is text that looks so written.
+_FORMULA = re.compile(r"(?![+-]?[\d.]+(e[+-]\d+)?$)'*[=+@\t\r-]")
+
+
+def inside(folder: Path, name: str) -> Path:
+    """A file or folder in a folder, by a name that does not lead out of it."""
+    if name in ("", "..") or "\0" in name or Path(name).name != name:
+        raise ValueError(f"{name!r} leads out of {os.fspath(folder)!r}: take a name without / that is not empty.")
+    return folder / name
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder with links in it by which results would be written elsewhere; links to files are replaced."""
+    for path in folder.glob("*"):
+        if path.is_symlink() and (path.is_dir() or path.name == _LOCK):
+            raise ValueError(f"{path.name} in {os.fspath(folder)!r} is a link, which results do not follow: remove it.")
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
@@ -69,7 +85,8 @@ def _lives_elsewhere(pid: int) -> bool:
 def folder_lock(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder; the operating system frees the lock of a process that dies."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ".lock"
+    refuse_links(folder)
+    path = folder / _LOCK
     with _locked(path) as file:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(timezone.utc):%F %T} UTC")
@@ -141,17 +158,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a CSV file; other keys of the rows are left out."""
+    """Write a CSV file, text that spreadsheets would compute after a quote; other keys of the rows are left out."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({column: cell_text(row.get(column)) for column in columns} for row in rows)
+    cells = ({column: cell_text(row.get(column)) for column in columns} for row in rows)
+    writer.writerows({k: f"'{cell}" if _FORMULA.match(cell) else cell for k, cell in row.items()} for row in cells)
     write_text(path, text.getvalue())
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file; none if there is no such file."""
-    return list(csv.DictReader(io.StringIO(read_text(path), newline=""))) if path.is_file() else []
+    rows = csv.DictReader(io.StringIO(read_text(path), newline="")) if path.is_file() else ()
+    return [
+        {k: cell[1:] if cell and cell[:1] == "'" and _FORMULA.match(cell, 1) else cell for k, cell in row.items()}
+        for row in rows
+    ]
 
 
 def cell_text(value: Any) -> str:

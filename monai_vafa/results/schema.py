@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypedDict
 
-from .files import file_name
+from .files import file_name, inside
 
 CLEAN = "clean"  # row of the image that nobody attacked
 LABEL = "label"  # in place of a row's name, in the name of the reference volume
@@ -151,4 +152,4 @@ class BenchmarkFile(TypedDict):
 
 def volume_name(kind: str, case: str, row: str) -> str:
     """Path of a volume within the folder of a run."""
-    return file_name(f"{kind}/{case}_{row}.nii.gz")
+    return file_name(inside(Path(kind), f"{case}_{row}.nii.gz").as_posix())
