@@ -105,3 +105,13 @@ def test_readme_has_two_commands_that_do_everything():
     assert tests.endswith(" && .venv/bin/python -m pytest")
     for line in complete:
         assert line.startswith("python3 -m venv .venv && .venv/bin/pip install -q -e ")
+
+
+@pytest.mark.parametrize("name", ["docs/reliability.md", "SECURITY.md"])
+def test_promises_name_tests_that_exist(name):
+    named = re.findall(r"`(?:tests/)?([\w/]+\.py)(?:::(\w+))?`", text(name))
+    assert named
+    for path, test in named:
+        file = next((base / path for base in (ROOT / "tests", ROOT / "monai_vafa") if (base / path).is_file()), None)
+        assert file is not None, f"{name}: no {path}"
+        assert not test or f"def {test}(" in file.read_text(), f"{name}: {path} has no {test}"
