@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -32,6 +33,17 @@ _FILES = {
 }
 
 
+@contextmanager
+def _readable(folder: str | os.PathLike) -> Iterator[None]:
+    """Let errors name the folder: damaged files can raise anything."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"no report on {os.fspath(folder)!r}: {type(error).__name__}: {error}") from error
+
+
 def write_report(folder: str | os.PathLike) -> None:
     """
     Log the tables of a run, draw a figure per case, and write everything to ``index.html``.
@@ -43,24 +55,26 @@ def write_report(folder: str | os.PathLike) -> None:
 
     Raises:
         FileNotFoundError: If the folder has no ``summary.json``.
+        ValueError: If a file in it is damaged.
     """
-    root = Path(folder)
-    if not (summary := read_json(root / SUMMARY)):
-        raise FileNotFoundError(f"{root / SUMMARY} does not exist: not the folder of an attack run.")
-    means, cases = summary["means"], case_rows(root, summary)
-    publish(
-        root,
-        title="Attack on a segmentation model",
-        description=summary["description"],
-        doubts=run_doubts(summary, cases),
-        sections=[
-            Section("Damage and visibility", [damage_table(means, notes=run_notes(summary, cases))]),
-            Section("Each class", [class_table(means)]),
-        ],
-        runs={"": summary},
-        threats={name: row["threat_model"] for name, row in summary["attacks"].items()},
-        files=RUN_FILES,
-    )
+    with _readable(folder):
+        root = Path(folder)
+        if not (summary := read_json(root / SUMMARY)):
+            raise FileNotFoundError(f"{root / SUMMARY} does not exist: not the folder of an attack run.")
+        means, cases = summary["means"], case_rows(root, summary)
+        publish(
+            root,
+            title="Attack on a segmentation model",
+            description=summary["description"],
+            doubts=run_doubts(summary, cases),
+            sections=[
+                Section("Damage and visibility", [damage_table(means, notes=run_notes(summary, cases))]),
+                Section("Each class", [class_table(means)]),
+            ],
+            runs={"": summary},
+            threats={name: row["threat_model"] for name, row in summary["attacks"].items()},
+            files=RUN_FILES,
+        )
 
 
 def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callable[[Benchmark], Section]] = ()) -> None:
@@ -82,29 +96,30 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
 
     Raises:
         FileNotFoundError: If there is no ``benchmark.json``.
-        ValueError: If a role of the checklist or a group of worst cases names an unknown row.
+        ValueError: If a file is damaged, or a role of the checklist or a group of worst cases names an unknown row.
     """
-    benchmark = Benchmark(folder)
-    models = benchmark.models
-    runs = {model: benchmark.summaries[model] for model in models if benchmark.means(model)}
-    doubts = []
-    if benchmark.status != "complete":
-        doubts.append(f"This benchmark is not complete (status: {benchmark.status}).")
-    doubts += [f"{model} has no results." for model in models if model not in runs]
-    doubts += [f"{model}: {doubt}" for model in runs for doubt in run_doubts(runs[model], benchmark.cases[model])]
-    own = (visibility_section, transfer_section, checklist_section)
-    shown = [section(benchmark) for section in (damage_section, *sections, *own)]
-    files = {name: text for name, text in _FILES.items() if (benchmark.folder / name).is_file()}
-    publish(
-        benchmark.folder,
-        title=f"Robustness of {', '.join(models)}",
-        description=benchmark.description,
-        doubts=doubts,
-        sections=[*shown, Section("Each class", [class_table(benchmark.means(model), model) for model in runs])],
-        runs=runs,
-        threats={row: facts["threat_model"] for row in benchmark.attacks if (facts := benchmark.facts[row])},
-        files={**files, **{f"MODEL/{name}": text for name, text in RUN_FILES.items()}},
-    )
+    with _readable(folder):
+        benchmark = Benchmark(folder)
+        models = benchmark.models
+        runs = {model: benchmark.summaries[model] for model in models if benchmark.means(model)}
+        doubts = []
+        if benchmark.status != "complete":
+            doubts.append(f"This benchmark is not complete (status: {benchmark.status}).")
+        doubts += [f"{model} has no results." for model in models if model not in runs]
+        doubts += [f"{model}: {doubt}" for model in runs for doubt in run_doubts(runs[model], benchmark.cases[model])]
+        own = (visibility_section, transfer_section, checklist_section)
+        shown = [section(benchmark) for section in (damage_section, *sections, *own)]
+        files = {name: text for name, text in _FILES.items() if (benchmark.folder / name).is_file()}
+        publish(
+            benchmark.folder,
+            title=f"Robustness of {', '.join(models)}",
+            description=benchmark.description,
+            doubts=doubts,
+            sections=[*shown, Section("Each class", [class_table(benchmark.means(model), model) for model in runs])],
+            runs=runs,
+            threats={row: facts["threat_model"] for row in benchmark.attacks if (facts := benchmark.facts[row])},
+            files={**files, **{f"MODEL/{name}": text for name, text in RUN_FILES.items()}},
+        )
 
 
 def damage_section(benchmark: Benchmark) -> Section:

@@ -79,6 +79,7 @@ def right_or_refused(
     wrapped: bool = False,
     also: tuple[type[Exception], ...] = (),
     homes: Collection[Path] = (PACKAGE,),
+    draws: bool = False,
 ) -> Any:
     """
     The result of a call, or the error it was refused with.
@@ -86,6 +87,7 @@ def right_or_refused(
     A refusal is raised by a line of this package and names one of ``names``: parameters, files or what is wrong.
     ``inputs`` and the network are afterwards what they were. ``wrapped``: MONAI may have put the error in others.
     ``also``: further documented errors. ``homes``: folders whose ``raise`` counts, where a class of MONAI says so.
+    ``draws``: the call may take random numbers of the process.
     """
     before, state = [fingerprint(each) for each in inputs], _state(network)
     try:
@@ -101,7 +103,7 @@ def right_or_refused(
         result = error
     changed = [i for i, each in enumerate(inputs) if fingerprint(each) != before[i]]
     assert not changed, f"inputs {changed} have changed"
-    assert _state(network) == state, "the network or the random state has changed"
+    assert _state(network)[draws:] == state[draws:], "the network or the random state has changed"
     return result
 
 
@@ -133,7 +135,7 @@ def _state(network: torch.nn.Module | None) -> Any:
     """Network and global random state."""
     chance = torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes()
     if network is None:
-        return chance
+        return (chance,)
     modes = [module.training for module in network.modules()]
     weights = [(p.requires_grad, None if p.grad is None else fingerprint(p.grad)) for p in network.parameters()]
     return chance, modes, weights, fingerprint(network.state_dict())

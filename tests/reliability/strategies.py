@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from dataclasses import fields
 from pathlib import Path
@@ -19,7 +20,7 @@ FLOATS = ("float32", "float64", "float16", "bfloat16", ">f4", ">f8")
 INTEGERS = ("uint8", "int16", "int64", "bool", ">i2")
 DTYPES = (*FLOATS, *INTEGERS, "complex64")
 LAYOUTS = ("plain", "plain", "transposed", "reversed", "every_second", "channels_last", "expanded", "frozen")
-CONTENTS = ("unit", "unit", "unit", "constant", "zero", "nan", "inf", "huge", "tiny", "negative", "hounsfield")
+CONTENTS = (*["unit"] * 5, "constant", "zero", "nan", "inf", "huge", "tiny", "negative", "hounsfield")
 # Of a parameter that means a number, a choice or a switch: what JSON, a command line or NumPy makes of it.
 VALUES = (
     *(None, True, False, 0, 1, 2, 3, 4, 8, -1, -3, 255, 10**9, 2**63, 10**400, 0.0, 0.5, 2.5, -0.5, 1e-30, 1e30, -1e30),
@@ -30,6 +31,8 @@ VALUES = (
     *(torch.tensor(4.0), torch.tensor([4, 4]), torch.float32, int, len, object(), "a" * 300, "é\n"),
 )
 
+# What an editor may put into a JSON file.
+JSON_VALUES = (None, True, False, 0, 1, -1, 2.5, 10**9, "", "text", "$1", "@network", "$nosuch", [], [1], {}, {"a": 1})
 # What an attack takes to be quick on volumes of 6 to 8 voxels a side.
 QUICK = {"steps": 2, "block_size": 4}
 
@@ -184,7 +187,7 @@ def affines(draw: Any) -> np.ndarray:
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     kind = draw(
         st.sampled_from(
-            ("plain", "axes", "mirrored", "turned", "sheared", "singular", "zero", "huge", "tiny", "nan", "inf")
+            (*["plain"] * 4, "axes", "mirrored", "turned", "sheared", "singular", "zero", "huge", "tiny", "nan", "inf")
         )
     )
     affine = np.diag([*rng.uniform(0.5, 3, 3), 1.0])
@@ -209,18 +212,23 @@ def affines(draw: Any) -> np.ndarray:
 
 
 @st.composite
-def nifti_files(draw: Any, shape: st.SearchStrategy | None = None) -> Any:
-    """A NIfTI image to save: of 2 to 5 axes, any affine, dtype and content."""
-    size = draw(
-        st.sampled_from([(6, 7, 8), (6, 7, 8), (8, 8, 8), (6, 7, 8, 1), (6, 7, 8, 2), (6, 7), (6, 7, 1), (1, 1, 1)])
-        if shape is None
-        else shape
-    )
+def nifti_files(draw: Any, shape: tuple[int, ...] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of 2 to 4 axes, of any dtype and content, and an affine."""
+    shapes_of_files = [*[(6, 7, 8)] * 8, (8, 8, 8), (6, 7, 8, 1), (6, 7, 8, 2), (6, 7), (6, 7, 1), (1, 1, 1)]
+    size = draw(st.sampled_from(shapes_of_files)) if shape is None else shape
     dtype = draw(st.sampled_from(("float32", "float64", "int16", "uint8", ">f4", ">i2", "int32", "complex64")))
-    array = np.asarray(filled(size, draw(st.sampled_from(CONTENTS)), draw(st.integers(0, 99))))
+    array = filled(size, draw(st.sampled_from(CONTENTS)), draw(st.integers(0, 99)))
     with np.errstate(all="ignore"):
         array = array.astype(dtype)
-    return nib.Nifti1Image(array, draw(affines()))
+    return array, draw(affines())
+
+
+def nifti(array: np.ndarray, affine: np.ndarray) -> bytes:
+    """A compressed NIfTI file, also with an affine that nibabel would not write."""
+    content = bytearray(nib.Nifti1Image(array, np.eye(4), dtype=array.dtype).to_bytes())
+    content[252:256] = np.array([0, 2], "<i2").tobytes()  # qform_code and sform_code
+    content[280:328] = affine[:3].astype("<f4").tobytes()
+    return gzip.compress(bytes(content), 1)
 
 
 @st.composite
