@@ -248,11 +248,12 @@ def run_training(trainer: SupervisedTrainer) -> None:
         with _quiet_interrupt():
             trainer.run()
     except BaseException as error:
+        state, how = trainer.state, "Interrupted" if isinstance(error, KeyboardInterrupt) else "Failed"
         trainer.fire_event(Events.INTERRUPT)
-        if not isinstance(error, KeyboardInterrupt):
+        hint = "; resume=True goes on from last.pt" if state.epoch > 1 else ""
+        logger.warning("%s in epoch %s of %s%s", how, state.epoch, state.max_epochs, hint)
+        if how == "Failed":
             raise
-        state = trainer.state
-        logger.warning("Interrupted in epoch %s of %s; resume=True goes on from last.pt", state.epoch, state.max_epochs)
         raise SystemExit(130) from None
 
 

@@ -16,7 +16,7 @@ from monai.metrics import CumulativeIterationMetric
 
 from monai_vafa.attacks.checks import check_flag
 from monai_vafa.data.paths import check_path
-from monai_vafa.results.files import folder_lock, inside, same_name, write_json
+from monai_vafa.results.files import folder_lock, inside, remove_partial_files, same_name, write_json
 from monai_vafa.results.schema import BENCHMARK, BenchmarkFile
 from monai_vafa.target import Target
 
@@ -143,6 +143,7 @@ class Benchmark:
             ValueError: If another run has the folder.
         """
         with folder_lock(self._file.parent):
+            remove_partial_files(self._file.parent)
             self.failed.clear()
             with status_kept(lambda status: write_json(self._file, {**self._facts, "status": status}), self.failed):
                 self._run()

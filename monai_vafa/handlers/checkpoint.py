@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from monai.engines import Evaluator
 from monai.handlers import CheckpointLoader
 
 from monai_vafa.data.paths import file_sha256
-from monai_vafa.results.files import remove_partial_files, write_file, write_json
+from monai_vafa.results.files import folder_lock, remove_partial_files, write_file, write_json
 
 from .attack import inner_network
 
 logger = logging.getLogger(__name__)
 
 _MODEL, _LAST, _SUMMARY = "model.pt", "last.pt", "summary.json"
+_LOCKS: dict[Path, ExitStack] = {}  # of folders of trainings
 
 
 class TrainingCheckpoint:
@@ -41,8 +43,8 @@ class TrainingCheckpoint:
     in words: status, start with the SHA-256 of the first weights, epoch, best epoch and its metric, SHA-256 of
     ``model.pt``.
 
-    Files are written by the first rank, and replaced in one step. A new training renames those of an earlier one in
-    its folder to ``earlier_*``. Attach the handler on every rank; attaching it twice has no effect.
+    Files are written by the first rank, and replaced in one step. One training at a time has the folder; a new one
+    renames the files of an earlier one to ``earlier_*``. Attach the handler on every rank; twice has no effect.
 
     Args:
         ckpt_dir: folder of the files; made in the first epoch.
@@ -140,9 +142,12 @@ class TrainingCheckpoint:
         if self._began:
             return
         self._began = True
+        _LOCKS.pop(self.ckpt_dir, ExitStack()).close()  # of a training of this process that failed
+        _LOCKS.setdefault(self.ckpt_dir, ExitStack()).enter_context(folder_lock(self.ckpt_dir, "ckpt_dir"))
         remove_partial_files(self.ckpt_dir)
         found = [path for name in (_MODEL, _LAST, _SUMMARY) if (path := self.ckpt_dir / name).is_file()]
-        if found and not self.resume:
+        # A summary alone is of a training that was killed before it had saved anything.
+        if found not in ([], [self.ckpt_dir / _SUMMARY]) and not self.resume:
             logger.info("%s has files of an earlier training, from now on earlier_*", self.ckpt_dir)
             for path in found:
                 os.replace(path, path.with_name(f"earlier_{path.name}"))
@@ -165,12 +170,14 @@ class TrainingCheckpoint:
         Checkpoint(self._state, self._write, filename_pattern=_LAST)(engine)
 
     def _complete(self, engine: Any) -> None:
+        self._begin(engine)  # where all epochs were done before
         if self._validated != engine.state.iteration:
             training = engine.network.training
             self.evaluator.run(engine.state.epoch)
             engine.network.train(training)
         self._save_last(engine)
         self._write_summary("complete" if self.best else "failed")
+        _LOCKS.pop(self.ckpt_dir, ExitStack()).close()
         if not self.best:
             raise RuntimeError(
                 f"no weights were kept: {self.evaluator.state.key_metric_name} was not finite in any validation. "
@@ -184,12 +191,18 @@ class TrainingCheckpoint:
     def _interrupted(self, engine: Engine) -> None:
         """Fired by :func:`monai_vafa.hardening.run_training` while it handles what ended the training."""
         if self._began:
-            self._write_summary("interrupted" if isinstance(sys.exc_info()[1], KeyboardInterrupt) else "failed")
+            with suppress(OSError), _LOCKS.pop(self.ckpt_dir, ExitStack()):  # a full disk is told already
+                self._write_summary("interrupted" if isinstance(sys.exc_info()[1], KeyboardInterrupt) else "failed")
 
     @idist.one_rank_only()
     def _write(self, content: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
         """Write a checkpoint; Ignite's :class:`Checkpoint` gives ``metadata`` too."""
-        write_file(self.ckpt_dir / filename, lambda partial: torch.save(content, partial))
+
+        def save(partial: Path) -> None:
+            with open(partial, "wb") as file:  # opened by Python, which says what is wrong with a disk
+                torch.save(content, file)
+
+        write_file(self.ckpt_dir / filename, save)
 
     @idist.one_rank_only()
     def _write_summary(self, status: str) -> None:

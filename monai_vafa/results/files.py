@@ -49,13 +49,19 @@ def refuse_links(folder: Path) -> None:
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file beside its place, then move it there."""
     path = Path(file_name(os.fspath(path)))
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}{_PARTIAL}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(partial)
         os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        # torch.save hides the error of the file behind its own
+        reason = error.__context__ if isinstance(error, RuntimeError) else error
+        if isinstance(reason, OSError) and reason.strerror:
+            told = f"{reason.strerror}; what is finished is kept: remove the cause and start the run again"
+            raise OSError(reason.errno, told, os.fspath(path)) from error
         raise
 
 
@@ -69,25 +75,21 @@ def remove_partial_files(folder: Path) -> None:
 
 def _lives_elsewhere(pid: int) -> bool:
     """Whether a process is another one than this and is alive; on Windows, where asking would end it, it may be."""
-    if pid == os.getpid():
-        return False
     try:
-        if os.name != "nt":
-            os.kill(pid, 0)
+        with suppress(PermissionError):
+            if os.name != "nt":
+                os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        pass
-    return True
+    return pid != os.getpid()
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, parameter: str = "output_dir") -> Iterator[None]:
     """Keep other runs out of a folder; the operating system frees the lock of a process that dies."""
-    folder.mkdir(parents=True, exist_ok=True)
     refuse_links(folder)
     path = folder / _LOCK
-    with _locked(path) as file:
+    with _locked(path, parameter) as file:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(timezone.utc):%F %T} UTC")
         file.flush()
@@ -98,18 +100,24 @@ def folder_lock(folder: Path) -> Iterator[None]:
                 path.unlink()
 
 
-def _locked(path: Path) -> IO[str]:
+def _locked(path: Path, parameter: str) -> IO[str]:
+    place = f"{parameter}={os.fspath(path.parent)!r}"
     while True:
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise ValueError(f"{place} can not be written ({error}): choose another {parameter}.") from error
         try:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.close()
-            raise ValueError(
-                f"output_dir={os.fspath(path.parent)!r} is in use by another run ({path.read_text(encoding='utf-8')}). "
-                "Wait until it ends or stop it, and start this one again; or choose another output_dir."
-            ) from None
+            with file:
+                file.seek(0)
+                raise ValueError(
+                    f"{place} is in use by another run ({file.read()}). Wait until it ends or stop it, and start this "
+                    f"one again; or choose another {parameter}."
+                ) from None
         except OSError as error:
             logger.warning("%s can not be locked (%s): do not start a second run there.", path.parent, error)
         with suppress(FileNotFoundError):
@@ -154,7 +162,10 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Content of a JSON file; empty if there is no such file."""
-    return json.loads(read_text(path)) if path.is_file() else {}
+    try:
+        return json.loads(read_text(path)) if path.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)!r} is damaged: {error}; restore or remove it.") from error
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

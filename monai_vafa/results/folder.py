@@ -57,7 +57,6 @@ class ResultFolder:
         self.folder = Path(folder)
         self._given = as_stored(parameters)
         self._inputs = dict(inputs or {})
-        self._written: list[str] = []  # volumes, KIND/ATTACK, that the next row belongs to
         self._load()
 
     @contextmanager
@@ -88,6 +87,7 @@ class ResultFolder:
             METRICS: CsvTable(self.folder / METRICS, CASE_KEYS, METRIC_KEYS),
         }
         self._finished: dict[str, dict[str, Any]] = {}
+        self._written: list[str] = []  # volumes, KIND/ATTACK, that the next row belongs to
         damaged = []
         for case, attacks in manifest.get("finished", {}).items():
             for attack, record in attacks.items():

@@ -181,6 +181,14 @@ def test_a_benchmark_is_locked_too(benchmark, tmp_path):
         made.run()
 
 
+def test_a_benchmark_removes_what_killed_ones_left(benchmark, tmp_path):
+    partial = []
+    write_file(tmp_path / "benchmark" / "table.csv", lambda path: (partial.append(path), path.write_text("")))
+    (tmp_path / "benchmark" / "table.csv").rename(partial[0])
+    benchmark(models="a", attacks=QUICK).run()
+    assert not partial[0].exists()
+
+
 def test_a_dead_process_keeps_no_lock(tmp_path):
     code = f"""
         import pathlib, time

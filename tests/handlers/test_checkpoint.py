@@ -19,6 +19,7 @@ from monai.handlers import LrScheduleHandler, ValidationHandler
 
 from monai_vafa.handlers import TrainingCheckpoint
 from monai_vafa.hardening import run_training
+from monai_vafa.results.files import folder_lock, write_file
 
 
 class Told(Metric):
@@ -96,6 +97,45 @@ def test_a_resumed_training_is_that_of_an_unbroken_one(run, network, tmp_path):
     torch.testing.assert_close(resumed[-1], unbroken[-1])
     # The second epoch is still the best.
     torch.testing.assert_close(best(tmp_path), unbroken[1])
+
+
+def test_one_training_at_a_time_has_the_folder(run, tmp_path):
+    with folder_lock(tmp_path / "models"), pytest.raises(ValueError, match=r"ckpt_dir='.*models' is in use by another"):
+        run([0.2], epochs=1)
+    with pytest.raises(RuntimeError, match="broken"):
+        run([0.2] * 2, epochs=2, watch=[fail(RuntimeError("broken"))])
+    run([0.2], epochs=1)
+    assert not (tmp_path / "models" / ".lock").exists()
+
+
+def test_a_training_that_failed_unnoticed_does_not_keep_the_folder(run, monkeypatch, tmp_path):
+    """A trainer that is run by itself tells its handlers of no error."""
+    kept = []
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{__name__}.run_training", lambda trainer: (kept.append(trainer), trainer.run()))
+        with pytest.raises(RuntimeError, match="broken"):
+            run([0.2] * 2, epochs=2, watch=[fail(RuntimeError("broken"))])
+    run([0.2], epochs=1)
+    assert summary(tmp_path)["status"] == "complete"
+
+
+def test_a_training_killed_before_its_first_checkpoint_leaves_nothing_behind(run, tmp_path):
+    run([0.2], epochs=1)
+    first = {path.name: path.read_bytes() for path in (tmp_path / "models").iterdir()}
+    run([0.3], epochs=1)
+    for name in ("model.pt", "last.pt"):
+        (tmp_path / "models" / name).unlink()
+    run([0.4], epochs=1)
+    assert {name: (tmp_path / "models" / f"earlier_{name}").read_bytes() for name in first} == first
+
+
+def test_a_finished_training_is_tidied_up_too(run, tmp_path):
+    run([0.2], epochs=1)
+    partial = []
+    write_file(tmp_path / "models" / "a", lambda path: (partial.append(path), path.write_text("")))
+    (tmp_path / "models" / "a").rename(partial[0])
+    run([0.2], epochs=1, resume=True)
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["last.pt", "model.pt", "summary.json"]
 
 
 def test_every_few_epochs_and_at_the_end(run, tmp_path):

@@ -2,11 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import errno
 import math
 
 import pytest
 
-from monai_vafa.results.files import CsvTable, number, read_rows, remove_partial_files, write_file, write_rows
+from monai_vafa.results.files import (
+    CsvTable,
+    folder_lock,
+    number,
+    read_rows,
+    remove_partial_files,
+    write_file,
+    write_rows,
+)
 
 
 def test_a_killed_write_leaves_the_old_file(tmp_path):
@@ -22,6 +31,45 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old"
     remove_partial_files(tmp_path)
     assert [p.name for p in tmp_path.rglob("*")] == ["a", "file.txt"]
+
+
+def full(partial):
+    partial.write_text("ha")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def hidden(partial):
+    """As torch.save does it."""
+    try:
+        full(partial)
+    finally:
+        raise RuntimeError("unexpected pos 640 vs 598")
+
+
+@pytest.mark.parametrize("write", [full, hidden])
+def test_an_error_of_the_disk_names_the_file_and_the_way_out(write, tmp_path):
+    with pytest.raises(OSError, match=r"No space left.* is kept.*start the run again: '.*file\.txt'") as refusal:
+        write_file(tmp_path / "file.txt", write)
+    assert refusal.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_stay_as_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match=r"^no disk$"):
+        write_file(tmp_path / "file.txt", lambda partial: fail(RuntimeError("no disk")))
+    with pytest.raises(OSError, match=r"^no number$"):
+        write_file(tmp_path / "file.txt", lambda partial: fail(OSError("no number")))
+
+
+def fail(error):
+    raise error
+
+
+def test_a_folder_that_can_not_be_written_is_named_by_its_parameter(tmp_path):
+    (tmp_path / "file").write_text("")
+    said = r"ckpt_dir='.*out' can not be written \(.*Not a directory.*\): choose another ckpt_dir"
+    with pytest.raises(ValueError, match=said), folder_lock(tmp_path / "file" / "out", "ckpt_dir"):
+        pass
 
 
 def test_what_is_undefined_becomes_an_empty_cell(tmp_path):
