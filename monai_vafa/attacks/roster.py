@@ -96,7 +96,7 @@ def entry_of(name: str) -> RosterEntry:
         ValueError: If there is none; suggests names that are close.
     """
     if name not in ROSTER:
-        close = difflib.get_close_matches(name, ROSTER)
+        close = difflib.get_close_matches(str(name), ROSTER)
         hint = f"did you mean {' or '.join(map(repr, close))}" if close else f"choose from {', '.join(ROSTER)}"
         raise ValueError(f"{name!r} is not in the roster of attacks: {hint}?")
     return ROSTER[name]

@@ -68,7 +68,10 @@ class AttackRows:
         self._attacks = _bases(attacks)
         self._common = dict(common or {})
         self.rows = {name: Row(name) for name in self._attacks}
-        for name, parameters in (sweeps or {}).items():
+        sweeps = {} if sweeps is None else sweeps
+        if not isinstance(sweeps, Mapping) or not all(isinstance(each, Mapping) for each in sweeps.values()):
+            raise TypeError(f"sweeps={sweeps!r} must be attack -> parameter -> values.")
+        for name, parameters in sweeps.items():
             if name not in self._attacks:
                 raise ValueError(f"sweeps names {name!r}, which is none of the attacks {', '.join(self._attacks)}.")
             if isinstance(self._attacks[name], Attack):
@@ -78,7 +81,8 @@ class AttackRows:
                 known = signature(type(base)).parameters
                 if parameter not in known:
                     raise ValueError(f"sweeps[{name!r}] names {parameter!r}, which is none of {', '.join(known)}.")
-                for value in values:
+                single: Sequence[float] = ensure_tuple(values)
+                for value in single:
                     if not (isinstance(value, numbers.Real) and math.isfinite(value)):
                         raise ValueError(f"sweeps[{name!r}][{parameter!r}] holds {value!r}, which is not a number.")
                     if value != getattr(base, parameter):
@@ -133,7 +137,7 @@ class AttackRows:
 
 def _bases(attacks: Mapping[str, AttackSpec] | Sequence[str]) -> dict[str, _Base]:
     """What each name stands for: an attack, or an entry of the roster and how it is changed."""
-    specs = attacks if isinstance(attacks, Mapping) else {name: {} for name in ensure_tuple(attacks)}
+    specs = attacks if isinstance(attacks, Mapping) else {str(name): {} for name in ensure_tuple(attacks)}
     bases: dict[str, _Base] = {}
     for name, spec in specs.items():
         if isinstance(spec, Attack):

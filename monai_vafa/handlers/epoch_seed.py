@@ -14,6 +14,8 @@ from ignite.utils import manual_seed
 from monai.data.utils import set_rnd
 from torch.utils.data import DataLoader
 
+from monai_vafa.attacks.checks import check_integer
+
 
 class EpochSeedHandler:
     """
@@ -29,13 +31,14 @@ class EpochSeedHandler:
         seed: seed of the training, 0 or more.
 
     Raises:
-        ValueError: If ``seed`` is not an integer, or below 0.
+        TypeError: If ``seed`` is not a number.
+        ValueError: If it is not an integer, or below 0.
     """
 
     def __init__(self, seed: int = 0) -> None:
-        if int(seed) != seed or seed < 0:
+        self.seed = check_integer("seed", seed)
+        if self.seed < 0:
             raise ValueError(f"seed={seed} must be an integer, 0 or more.")
-        self.seed = int(seed)
 
     def attach(self, engine: Engine) -> None:
         """Seed every epoch of an engine from now on; its data loader must allow several passes."""

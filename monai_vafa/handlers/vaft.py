@@ -14,7 +14,7 @@ from monai.engines import IterationEvents, SupervisedTrainer
 from monai.utils import CommonKeys, convert_to_dst_type
 
 from monai_vafa.attacks import Attack, VolumetricFrequencyAttack
-from monai_vafa.attacks.checks import check_count, check_integer
+from monai_vafa.attacks.checks import check_count, check_integer, check_number
 from monai_vafa.losses import FrequencyConsistencyLoss
 from monai_vafa.outputs import as_logits
 
@@ -99,7 +99,7 @@ class VAFTHandler:
     ) -> None:
         weights = {"clean": clean_weight, "adversarial": adversarial_weight, "frequency": frequency_weight}
         for name, weight in weights.items():
-            if not weight >= 0:
+            if check_number(f"{name}_weight", weight) < 0:
                 raise ValueError(f"{name}_weight={weight} must be 0 or more.")
         if clean_weight == adversarial_weight == 0:
             raise ValueError("clean_weight and adversarial_weight are both 0: no loss would look at the label.")
