@@ -143,20 +143,13 @@ def _build_network(trunk: Path) -> torch.nn.Module:
         given = torch.load(trunk, map_location="cpu", weights_only=True)
     # A damaged file can raise anything, and torch's message would advise to run its code.
     except Exception as error:
-        raise ValueError(
-            f"{trunk} is not a file of weights ({type(error).__name__}): remove it or name another trunk"
-        ) from error
+        raise ValueError(f"{trunk} is not a file of weights ({type(error).__name__}): name another trunk") from error
     alexnet = net.get_submodule("net")
-    loaded, bad = {}, []
-    for key, tensor in alexnet.state_dict().items():
-        # `sliceK.N.weight` of the library is `features.N.weight` of torchvision.
-        source = f"features.{key.partition('.')[2]}"
-        value = given.get(source) if isinstance(given, dict) else None
-        if value is None or value.shape != tensor.shape:
-            bad.append(source)
-        else:
-            loaded[key] = value
-    if bad:
+    # `sliceK.N.weight` of the library is `features.N.weight` of torchvision.
+    sources = {key: f"features.{key.partition('.')[2]}" for key in alexnet.state_dict()}
+    loaded = {key: given.get(name) if isinstance(given, dict) else None for key, name in sources.items()}
+    own = alexnet.state_dict().items()
+    if bad := [sources[key] for key, tensor in own if getattr(loaded[key], "shape", None) != tensor.shape]:
         raise ValueError(f"{trunk} is not a torchvision AlexNet: missing or of the wrong shape: {', '.join(bad)}")
     alexnet.load_state_dict(loaded)
     return net.eval().requires_grad_(False)

@@ -9,7 +9,6 @@ import hashlib
 import http.client
 import io
 import logging
-import os
 import pickle
 import socket
 import subprocess
@@ -26,7 +25,7 @@ import numpy as np
 import torch
 from torchvision.models import AlexNet_Weights
 
-from monai_vafa.cache import cache_dir
+from monai_vafa.cache import cache_dir, write_weights
 
 logger = logging.getLogger(__name__)
 
@@ -114,18 +113,8 @@ def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
         ValueError: If the archive does not hold the pinned arrays.
     """
     target = Path(output) if output is not None else cache_dir() / "alexnet.pth"
-    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        state = _read_state(_download_archive(Path(folder)))
-
-    # Written beside the target, then moved: a process that reads the cache never sees half a file.
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:  # given a path, torch would write its name, and so the process, into the file
-            torch.save(state, file)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+        write_weights(_read_state(_download_archive(Path(folder))), target)
     logger.info("wrote the AlexNet trunk to %s", target)
     return target
 

@@ -11,17 +11,14 @@ from pathlib import Path
 import torch
 from monai.networks.nets import UNETR
 
+from monai_vafa.cache import write_weights
+
 from .checkpoint import load_checkpoint
 from .unetrpp import UNETRPP
 
-
-def _unetr_synapse(out_channels: int = 14) -> UNETR:
-    return UNETR(in_channels=1, out_channels=out_channels, img_size=(96, 96, 96), proj_type="perceptron")
-
-
 # Networks with published checkpoints.
 _FORMS: dict[str, Callable[..., torch.nn.Module]] = {
-    "unetr_synapse": _unetr_synapse,
+    "unetr_synapse": lambda out_channels=14: UNETR(1, out_channels, img_size=(96, 96, 96), proj_type="perceptron"),
     "unetrpp_synapse": UNETRPP.synapse,
     "unetrpp_acdc": UNETRPP.acdc,
 }
@@ -52,13 +49,4 @@ def convert_checkpoint(
         raise ValueError(f"network={network!r} must be one of {', '.join(_FORMS)}.")
     form = _FORMS[network]
     model = load_checkpoint(form() if out_channels is None else form(out_channels=out_channels), path)
-    target = Path(output)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:  # given a path, torch would write its name, and so the process, into the file
-            torch.save(model.state_dict(), file)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return target
+    return write_weights(model.state_dict(), Path(output))

@@ -29,7 +29,8 @@ logger = logging.getLogger("monai_vafa.results")
 _PARTIAL, _LOCK = ".partial", ".lock"
 _HOST = re.sub(r"\W", "-", socket.gethostname())
 # Text that spreadsheets would compute is written after a quote, as is text that looks so written.
-_FORMULA = re.compile(r"(?![+-]?[\d.]+(e[+-]\d+)?$)'*[=+@\t\r-]")
+_FORMULA = re.compile(r"^(?=(?![+-]?[\d.]+(e[+-]\d+)?$)'*[=+@\t\r-])")
+_QUOTED = re.compile(f"^'{_FORMULA.pattern[1:]}")
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -173,18 +174,14 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    cells = ({column: cell_text(row.get(column)) for column in columns} for row in rows)
-    writer.writerows({k: f"'{cell}" if _FORMULA.match(cell) else cell for k, cell in row.items()} for row in cells)
+    writer.writerows({column: _FORMULA.sub("'", cell_text(row.get(column))) for column in columns} for row in rows)
     write_text(path, text.getvalue())
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file; none if there is no such file."""
     rows = csv.DictReader(io.StringIO(read_text(path), newline="")) if path.is_file() else ()
-    return [
-        {k: cell[1:] if cell and cell[:1] == "'" and _FORMULA.match(cell, 1) else cell for k, cell in row.items()}
-        for row in rows
-    ]
+    return [{k: _QUOTED.sub("", cell) if isinstance(cell, str) else cell for k, cell in row.items()} for row in rows]
 
 
 def cell_text(value: Any) -> str:
