@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from monai.networks.blocks import UnetOutBlock, UnetResBlock
-from monai.utils import ensure_tuple_rep
+from monai.utils import ensure_tuple
 from torch import nn
 
 from .paired_attention import PairedAttentionBlock, PairedAttentionDecoder, PairedAttentionEncoder, feature_sizes
@@ -192,13 +192,13 @@ class UNETRPP(nn.Module):
 
 def _integers(name: str, value: Any, count: int = _STAGES) -> tuple[int, ...]:
     """One integer above 0 for each axis or stage."""
-    values = value if isinstance(value, Sequence) else ensure_tuple_rep(value, count)
+    values = ensure_tuple(value) * (count if len(ensure_tuple(value)) == 1 else 1)
     if len(values) != count or any(not isinstance(v, numbers.Integral) or v < 1 for v in values):
         raise ValueError(f"{name}={value!r} must be {'' if count == 1 else f'an int or {count} '}ints above 0.")
     return tuple(int(v) for v in values)
 
 
 def _rate(name: str, value: float) -> float:
-    if not 0 <= value < 1:
+    if not isinstance(value, numbers.Real) or not 0 <= value < 1:
         raise ValueError(f"{name}={value!r} must be at least 0 and below 1.")
     return value
