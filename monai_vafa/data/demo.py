@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -101,18 +102,14 @@ def _template() -> dict[str, torch.Tensor]:
 
 def _subject(source: dict[str, torch.Tensor], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """One virtual subject: T1 in [0, 1000] and its label map."""
+    turn: dict[str, Any] = {
+        "rotate_range": (0.1, 0.1, 0.1),
+        "scale_range": (0.04, 0.04, 0.04),
+        "translate_range": (2, 2, 2),
+    }
     vary = Compose(
         [
-            Rand3DElasticd(
-                keys=["image", "tissue"],
-                sigma_range=(6, 8),
-                magnitude_range=(150, 300),
-                prob=1.0,
-                rotate_range=(0.1, 0.1, 0.1),
-                scale_range=(0.04, 0.04, 0.04),
-                translate_range=(2, 2, 2),
-                padding_mode="zeros",
-            ),
+            Rand3DElasticd(["image", "tissue"], (6, 8), (150, 300), prob=1.0, padding_mode="zeros", **turn),
             RandAdjustContrastd(keys="image", prob=1.0, gamma=(0.8, 1.25)),
             RandBiasFieldd(keys="image", prob=1.0, coeff_range=(0.0, 0.08)),
             ScaleIntensityd(keys="image", minv=0.0, maxv=0.95),

@@ -77,19 +77,15 @@ class LPIPSMetric(RegressionMetric):
 
     def _compute_metric(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Distance ``(B, 1)`` of volumes ``(B, C, H, W, D)`` or images ``(B, C, H, W)`` with values in [0, 1]."""
+        for name, value in (("y_pred", y_pred), ("y", y)):
+            check_unit(name, value)
         if y_pred.ndim not in (4, 5):
             raise ValueError(f"y_pred and y must be (B, C, H, W) or (B, C, H, W, D), got {y_pred.ndim} dimensions")
-        if y_pred.numel() == 0:
-            raise ValueError(f"y_pred and y must not be empty, got shape {tuple(y_pred.shape)}")
-        if min(y_pred.shape[2:4]) < _MIN_SIDE and self.skip_small:
-            return torch.full((y_pred.shape[0], 1), torch.nan, device=y_pred.device)
-        if min(y_pred.shape[2:4]) < _MIN_SIDE:
-            height, width = y_pred.shape[2:4]
+        height, width = y_pred.shape[2:4]
+        if min(height, width) < _MIN_SIDE:
+            if self.skip_small:
+                return torch.full((y_pred.shape[0], 1), torch.nan, device=y_pred.device)
             raise ValueError(f"AlexNet needs slices of at least {_MIN_SIDE} x {_MIN_SIDE}, got {height} x {width}")
-        for name, value in (("y_pred", y_pred), ("y", y)):
-            if not torch.isfinite(value).all():
-                raise ValueError(f"{name} must be finite, but has NaN or infinite values")
-            check_unit(name, value)
 
         device = self.device or y_pred.device
         self.net.to(device)

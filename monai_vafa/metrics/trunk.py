@@ -69,15 +69,13 @@ def find_trunk(path: str | PathLike[str] | None = None) -> Path:
         return Path(path)
 
     url = AlexNet_Weights.IMAGENET1K_V1.url
-    name = PurePosixPath(urlsplit(url).path).name
-    hub = Path(torch.hub.get_dir(), "checkpoints", name)
-    candidates = [hub]
+    hub = Path(torch.hub.get_dir(), "checkpoints", PurePosixPath(urlsplit(url).path).name)
     # A home folder without write permission must not hide the copy of torch hub.
     with contextlib.suppress(OSError):
-        candidates.insert(0, cache_dir() / "alexnet.pth")
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+        if (own := cache_dir() / "alexnet.pth").is_file():
+            return own
+    if hub.is_file():
+        return hub
 
     logger.info("downloading the AlexNet trunk from %s", url)
     # torch.hub has no timeout, and a closed network that drops packets would otherwise hang for minutes.
