@@ -102,11 +102,7 @@ def _template() -> dict[str, torch.Tensor]:
 
 def _subject(source: dict[str, torch.Tensor], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """One virtual subject: T1 in [0, 1000] and its label map."""
-    turn: dict[str, Any] = {
-        "rotate_range": (0.1, 0.1, 0.1),
-        "scale_range": (0.04, 0.04, 0.04),
-        "translate_range": (2, 2, 2),
-    }
+    turn: dict[str, Any] = {"rotate_range": (0.1,) * 3, "scale_range": (0.04,) * 3, "translate_range": (2,) * 3}
     vary = Compose(
         [
             Rand3DElasticd(["image", "tissue"], (6, 8), (150, 300), prob=1.0, padding_mode="zeros", **turn),
