@@ -164,7 +164,7 @@ def test_comparisons_of_images_in_half_precision(cases):
         variable = image.clone().requires_grad_()
         loss = BlockSSIMLoss(draw.of([4, 8]))(variable, clean)
         (gradient,) = torch.autograd.grad(loss, variable)
-        assert 0 <= float(loss) <= 1 and torch.isfinite(gradient).all(), number
+        assert 0 <= loss.item() <= 1 and torch.isfinite(gradient).all(), number
         ssim = FittingSSIMMetric(spatial_dims=3)(image, clean)
         distances = linf_distance(image, clean), rmse_distance(image, clean)
         assert (ssim <= 1).all() and (ssim >= -1).all(), number
