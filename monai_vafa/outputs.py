@@ -50,15 +50,7 @@ def as_logits(output: Any) -> torch.Tensor:
 
 
 def check_activation(activation: str) -> Activation:
-    """
-    Check the name of an activation.
-
-    Args:
-        activation: ``"softmax"`` or ``"sigmoid"``.
-
-    Raises:
-        ValueError: If it is neither.
-    """
+    """The name of an activation, checked."""
     if not isinstance(activation, str) or activation not in get_args(Activation):
         raise ValueError(
             f"activation={activation!r} must be 'softmax' (one class per voxel) or 'sigmoid' (any number of classes)."
@@ -67,13 +59,7 @@ def check_activation(activation: str) -> Activation:
 
 
 def classes_exclude(logits: torch.Tensor, activation: str) -> bool:
-    """
-    Whether a voxel has exactly one class, that of the largest logit; a single channel is a class by itself.
-
-    Args:
-        logits: ``(B, classes, *spatial)``.
-        activation: ``"softmax"`` or ``"sigmoid"``.
-    """
+    """Whether a voxel has exactly one class, that of the largest logit; a single channel is a class by itself."""
     return activation == "softmax" and logits.shape[1] > 1
 
 
@@ -93,16 +79,7 @@ def predicted_labels(logits: torch.Tensor, activation: str = "softmax") -> torch
 
 
 def check_class_channels(label: torch.Tensor, num_classes: int) -> None:
-    """
-    Check that a label can be compared with the sigmoid outputs of a network.
-
-    Args:
-        label: ``(B, num_classes, *spatial)``, 0 and 1.
-        num_classes: number of classes of the network.
-
-    Raises:
-        ValueError: If there is not one channel per class, or they hold other values.
-    """
+    """Check that a label has a channel of 0 and 1 per class, as sigmoid outputs have."""
     check_channels(label, num_classes)
     impossible = label[(label != 0) & (label != 1)]
     if len(impossible):

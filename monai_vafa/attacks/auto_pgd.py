@@ -13,7 +13,7 @@ import torch
 from monai_vafa.losses import MaskedCrossEntropyLoss
 
 from .base import AttackResult
-from .checks import check_eps, check_flag
+from .checks import check_eps
 from .gradient import (
     LEVELS,
     Best,
@@ -77,8 +77,6 @@ class AutoPGD(IterativeAttack):
                 "torch.nn.BCEWithLogitsLoss()."
             )
         self.eps = check_eps(self.eps)
-        check_flag("random_start", self.random_start)
-        check_flag("shrink_radius", self.shrink_radius)
 
     @property
     def threat_model(self) -> str:

@@ -159,8 +159,6 @@ class Objective:
         if self.activation == "sigmoid":
             check_class_channels(label, channels)
             return
-        if channels == 1 and isinstance(self.loss, SegmentationLoss):  # takes class maps only
-            raise ValueError("logits have 1 channel, which leaves softmax no choice: use activation='sigmoid'.")
         if label.shape[1] not in (1, channels):
             raise ValueError(
                 f"label has {label.shape[1]} channels; it must have 1 (class map) or {channels} (one per class)."

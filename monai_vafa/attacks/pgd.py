@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from monai_vafa.losses import CosPGDLoss, SegPGDLoss
 
 from .base import AttackResult
-from .checks import check_choice, check_count, check_eps, check_flag, check_positive
+from .checks import check_choice, check_count, check_eps, check_positive
 from .gradient import (
     LEVELS,
     Best,
@@ -113,7 +113,6 @@ class ProjectedGradientDescent(BasicIterative):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_flag("random_start", self.random_start)
         if self.restarts is None:
             self.restarts = 2 if self.recipe == "tuned" and self.random_start else 1
         self.restarts = check_count("restarts", self.restarts)
@@ -165,7 +164,6 @@ class MomentumIterative(BasicIterative):
         super().__post_init__()
         if self.decay < 0:
             raise ValueError(f"decay={self.decay} must be at least 0.")
-        self.decay = float(self.decay)
 
     def _own_step_size(self) -> float:
         return self.eps / self.steps

@@ -14,7 +14,7 @@ from monai_vafa.frequency import block_sides, block_spectrum, spectrum_to_image,
 from monai_vafa.losses import BlockSSIMLoss
 
 from .base import AttackResult
-from .checks import check_choice, check_flag, check_number, check_positive
+from .checks import check_choice, check_number, check_positive
 from .draws import Draws
 from .gradient import IterativeAttack, Perturbation, where_active
 from .objective import Objective
@@ -72,7 +72,6 @@ class SpectrumAdversarialAttack(IterativeAttack):
         if check_number("similarity_weight", self.similarity_weight) < 0:
             raise ValueError(f"similarity_weight={self.similarity_weight} must be at least 0.")
         check_choice("band", self.band, ("all", "low", "middle", "high"))
-        check_flag("random_start", self.random_start)
         sides = self._sides(3)
         if self.band != "all":
             _moving(sides, self.band)  # checks them

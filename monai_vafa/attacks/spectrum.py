@@ -127,7 +127,6 @@ class PerceptualFrequencyAttack(SpectrumAttack):
         self.rmse = check_positive("rmse", self.rmse)
         if check_number("contrast_masking", self.contrast_masking) < 0:
             raise ValueError(f"contrast_masking={self.contrast_masking} must be at least 0.")
-        self.contrast_masking = float(self.contrast_masking)
         super().__post_init__()
 
     @property

@@ -53,7 +53,6 @@ class SquareAttack(Attack):
         if not 0 < self.p_init <= 1:
             raise ValueError(f"p_init={self.p_init} must be above 0 and at most 1.")
         self.eps = check_eps(self.eps)
-        self.p_init = float(self.p_init)
 
     @property
     def threat_model(self) -> str:

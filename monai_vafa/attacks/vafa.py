@@ -13,7 +13,7 @@ import torch
 from monai_vafa.frequency import block_sides, block_spectrum, quantize, spectrum_to_image
 from monai_vafa.losses import BlockSSIMLoss, DiceCrossEntropyLoss, SegmentationLoss, SoftDiceLoss
 
-from .checks import check_choice, check_flag, check_positive
+from .checks import check_choice, check_positive
 from .gradient import IterativeAttack, Perturbation, where_active
 from .objective import LossFunction
 
@@ -92,22 +92,20 @@ class VolumetricFrequencyAttack(IterativeAttack):
         check_choice("recipe", self.recipe, _RECIPES)
         super().__post_init__()
         recipe = _RECIPES[self.recipe]
-        self.q_max = float(self.q_max)
-        self.q_min = float(recipe.q_min if self.q_min is None else self.q_min)
+        self.q_min = recipe.q_min if self.q_min is None else self.q_min
         if not 0 < self.q_min <= self.q_max:
             raise ValueError(
                 f"q_min={self.q_min:g} and q_max={self.q_max:g} must satisfy 0 < q_min <= q_max; recipe "
                 f"{self.recipe!r} has q_min={recipe.q_min:g} by default."
             )
         q_init = recipe.q_init if self.q_init is None else self.q_init
-        self.q_init = self.q_max if q_init is None else float(q_init)
+        self.q_init = self.q_max if q_init is None else q_init
         if not self.q_min <= self.q_init <= self.q_max:
             raise ValueError(f"q_init={self.q_init:g} must be between q_min={self.q_min:g} and q_max={self.q_max:g}.")
         self.step_size = check_positive("step_size", self.step_size)
         check_choice("similarity", self.similarity, ("ssim", None))
         if self.rescale_slices is None:
             self.rescale_slices = recipe.rescale_slices
-        check_flag("rescale_slices", self.rescale_slices)
 
     def check_image(self, shape: Sequence[int]) -> None:
         super().check_image(shape)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -20,6 +19,13 @@ _DICE: dict[str, Any] = {"squared_pred": True, "smooth_nr": 0.0, "smooth_dr": 1e
 _ACTIVATIONS: dict[Activation, dict[str, Any]] = {
     "softmax": {**_DICE, "to_onehot_y": True, "softmax": True},
     "sigmoid": {**_DICE, "sigmoid": True},
+}
+_SOFT_DICE = {activation: DiceLoss(**given) for activation, given in _ACTIVATIONS.items()}
+# DiceCELoss(sigmoid=True) applies the sigmoid to its Dice only; its cross entropy of several channels is a softmax. The
+# focal loss without focus is the binary cross entropy.
+_DICE_CROSS_ENTROPY: dict[Activation, _Loss] = {
+    "softmax": DiceCELoss(**_ACTIVATIONS["softmax"]),
+    "sigmoid": DiceFocalLoss(**_ACTIVATIONS["sigmoid"], gamma=0.0),
 }
 
 
@@ -101,7 +107,7 @@ class DiceCrossEntropyLoss(SegmentationLoss):
     """
 
     def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
-        return _dice_cross_entropy(activation)(logits, label)
+        return _DICE_CROSS_ENTROPY[activation](logits, label)
 
 
 class SoftDiceLoss(SegmentationLoss):
@@ -113,18 +119,4 @@ class SoftDiceLoss(SegmentationLoss):
     """
 
     def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
-        return _soft_dice(activation)(logits, label)
-
-
-@lru_cache
-def _dice_cross_entropy(activation: Activation) -> DiceCELoss | DiceFocalLoss:
-    if activation == "softmax":
-        return DiceCELoss(**_ACTIVATIONS[activation])
-    # DiceCELoss(sigmoid=True) applies the sigmoid to its Dice only; its cross entropy of several channels is a
-    # softmax. The focal loss without focus is the binary cross entropy.
-    return DiceFocalLoss(**_ACTIVATIONS[activation], gamma=0.0)
-
-
-@lru_cache
-def _soft_dice(activation: Activation) -> DiceLoss:
-    return DiceLoss(**_ACTIVATIONS[activation])
+        return _SOFT_DICE[activation](logits, label)

@@ -11,14 +11,7 @@ from monai.config import NdarrayOrTensor
 from monai.transforms import RandomizableTransform, Transform
 from monai.utils import TransformBackends
 
-from monai_vafa.attacks.checks import (
-    check_image_values,
-    check_number,
-    check_numbers,
-    check_positive,
-    check_range,
-    plain_tensor,
-)
+from monai_vafa.attacks import checks
 from monai_vafa.frequency import block_sides, quantize_image
 
 from .attack import like_input
@@ -48,9 +41,9 @@ class FrequencyQuantize(Transform):
         block_size: Sequence[int] | int = 32,
         intensity_range: Sequence[float] | None = (0.0, 1.0),
     ) -> None:
-        self.q = check_positive("q", q)
+        self.q = checks.check_positive("q", q)
         if intensity_range is not None:
-            intensity_range = check_range(intensity_range)
+            intensity_range = checks.check_range(intensity_range)
         block_sides(block_size)
         self.block_size = block_size
         self.intensity_range = intensity_range
@@ -68,8 +61,8 @@ class FrequencyQuantize(Transform):
         Raises:
             ValueError: If ``img`` is empty or holds NaN or infinity, which would spread over a whole block.
         """
-        image = plain_tensor("img", img).float()
-        check_image_values(image)
+        image = checks.plain_tensor("img", img).float()
+        checks.check_image_values(image)
         low, high = self.intensity_range or (float(image.min()), float(image.max()))
         width = (high - low) or 1.0
         block = block_sides(self.block_size, image.ndim - 1)
@@ -100,10 +93,10 @@ class RandFrequencyQuantize(RandomizableTransform):
         block_size: Sequence[int] | int = 32,
         intensity_range: Sequence[float] | None = (0.0, 1.0),
     ) -> None:
-        if not 0 <= check_number("prob", prob) <= 1:
+        if not 0 <= checks.check_number("prob", prob) <= 1:
             raise ValueError(f"prob={prob} must be in [0, 1].")
         RandomizableTransform.__init__(self, prob)
-        self.q_range = check_numbers("q_range", q_range)
+        self.q_range = checks.check_numbers("q_range", q_range)
         if len(self.q_range) != 2 or not 0 < self.q_range[0] <= self.q_range[1]:
             raise ValueError(f"q_range={q_range} must be (lowest, highest) with 0 < lowest <= highest.")
         FrequencyQuantize(self.q_range[0], block_size, intensity_range)  # checks them
