@@ -19,7 +19,7 @@ from monai_vafa.metrics import fetch_trunk
 from monai_vafa.networks import convert_checkpoint
 from monai_vafa.options import as_word, check_ids, check_values
 from monai_vafa.target import copy_bundle, shipped_bundles
-from monai_vafa.target.config import as_config, as_expression
+from monai_vafa.target.config import as_config, as_expression, read_config
 
 __all__ = ["attack", "benchmark", "bundle", "convert", "fetch_lpips_trunk", "harden"]
 
@@ -134,7 +134,7 @@ def _run(bundle: str, config: str, overrides: Mapping[str, Any]) -> None:
     given = dict(overrides)
     args_file = given.pop("args_file", None)
     if args_file is not None:
-        content = ConfigParser.load_config_file(check_path("args_file", args_file))
+        content = read_config(check_path("args_file", args_file))
         if Path(str(content.get("config_file"))).resolve() == Path(path):
             # As monai.bundle run would have it.
             del content["config_file"]

@@ -80,7 +80,7 @@ def check_overrides(files: Sequence[Path], overrides: Mapping[str, Any], *, name
     """Refuse overrides that nothing reads, and numbers in place of the text that a config has there."""
     content: dict[str, Any] = {}
     for path in files:
-        ids = _content(path)
+        ids = read_config(path)
         content |= {id_.removeprefix("+").partition("#")[0]: value for id_, value in ids.items()}
     known = {*content, "device", *(id_.partition("#")[0] for ids in PARTS.values() for id_ in ids), *_KEYS}
     named = _references(overrides)
@@ -214,21 +214,21 @@ def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
 
 def _with_shared(files: list[Path], there: Sequence[Path]) -> list[Path]:
     """Configs with those that they are split off from, such as ``common.yaml``: they define ids that these lack."""
-    content = {id_: value for path in files for id_, value in _content(path).items()}
+    content = {id_: value for path in files for id_, value in read_config(path).items()}
     lacking = _references(content) - content.keys() - {""}
     others = [path for path in there if path not in files and not path.stem.startswith(_NOT_SHARED)]
-    sharing = [path for path in others if lacking & _content(path).keys()]
+    sharing = [path for path in others if lacking & read_config(path).keys()]
     if len(sharing) > 1:
         sharing = [path for path in sharing if "common" in path.stem]
     return _with_shared([*sharing, *files], there) if len(sharing) == 1 else files
 
 
-def _content(path: Path) -> dict[str, Any]:
+def read_config(path: str | os.PathLike) -> dict[str, Any]:
     """What a config file says."""
     try:
         return dict(ConfigParser.load_config_file(str(path)))
     except Exception as error:  # JSON, YAML and encodings have errors of their own
-        raise ValueError(f"config {str(path)!r} can't be read: {type(error).__name__}: {error}") from error
+        raise ValueError(f"config {os.fspath(path)!r} can't be read: {type(error).__name__}: {error}") from error
 
 
 def _references(content: Any) -> set[str]:

@@ -167,6 +167,49 @@ def test_volumes(target, tmp_path, image, label, fit, damage, which):
         assert np.isfinite(np.asarray(nib.load(path).dataobj)).all()
 
 
+def evaluator_of(target, folder, case):
+    return AttackEvaluator(
+        target=target,
+        attacks={"gn": {}},
+        cases=[case],
+        output_dir=folder,
+        segmentation_metrics={"dsc": DiceMetric(reduction="none")},
+        visibility_metrics={},
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(target, tmp_path_factory):
+    """A finished run of one case, and the case."""
+    folder = tmp_path_factory.mktemp("finished")
+    classes = np.random.default_rng(0).integers(0, 3, (6, 7, 8))
+    for name, voxels in (("image", classes * 100.0), ("label", classes)):
+        nib.save(nib.Nifti1Image(voxels.astype(np.float32), np.eye(4)), folder / f"{name}.nii.gz")
+    case = {name: str(folder / f"{name}.nii.gz") for name in ("image", "label")}
+    evaluator_of(target, folder / "out", case).run()
+    return folder / "out", case
+
+
+RESULTS = ("summary.json", "cases.csv", "metrics.csv", "manifest.json", "adversarial/image_gn.nii.gz")
+RESULTS = (*RESULTS, "predictions/image_gn.nii.gz", "predictions/image_label.nii.gz")
+
+
+@generated(4, 200, name=st.sampled_from(RESULTS), damage=damages(), place=PLACE, swap=st.booleans())
+def test_runs_that_go_on_in_a_damaged_folder(finished, target, tmp_path, name, damage, place, swap):
+    source, case = finished
+    folder = tmp_path / "out"
+    damaged(source, folder, name, damage, place, swap)
+    names = (name, str(folder), "output_dir")
+    ended = right_or_refused(lambda: evaluator_of(target, folder, case).run(), names=names, network=target.network)
+    if not refused(ended):
+        for table in ("cases.csv", "metrics.csv"):
+            rows, expected = (
+                [{**row, "seconds": ""} for row in csv.DictReader(open(root / table, newline=""))]  # noqa: SIM115
+                for root in (folder, source)
+            )
+            assert rows == expected
+
+
 RUN_FILES = ("summary.json", "cases.csv", "metrics.csv", "adversarial/c1_pgd.nii.gz", "predictions/c2_label.nii.gz")
 BENCHMARK_FILES = ("benchmark.json", "m/summary.json", "m/cases.csv", "transfer.csv")
 

@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import copy
+import csv
+import json
 import math
+import re
+import shutil
 import sys
 
 import pytest
@@ -25,7 +29,7 @@ from monai_vafa.target import open_target, shipped_bundles
 from tests.target import zoo
 
 from .judge import fingerprint, generated, refused, right_or_refused
-from .strategies import Judged, fields_of, typos, values, volumes
+from .strategies import JSON_VALUES, Judged, damages, fields_of, typos, values, volumes
 
 CPU = torch.device("cpu")
 
@@ -156,7 +160,7 @@ def test_rows(target, case):
         right_or_refused(lambda: rows.build(target), names=names)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def asked():
     """What MONAI is asked to run, which then does not run."""
     calls = []
@@ -207,6 +211,62 @@ TEXTS = (
         "*",
     ),
 )
+
+
+OPTIONS = st.dictionaries(st.sampled_from(IDS["attack"]), st.sampled_from(JSON_VALUES))
+
+
+@generated(6, 150, content=OPTIONS, damage=damages())
+def test_files_of_options(asked, tmp_path, content, damage):
+    path = tmp_path / "args.json"
+    if path.is_dir():
+        path.rmdir()
+    path.write_text(json.dumps(content))
+    damage(path)
+    names = (str(path), "=", "id", "reads")
+    right_or_refused(lambda: commands.attack(args_file=str(path)), path, names=names, draws=True)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return zoo.pictures(tmp_path_factory.mktemp("zoo"))
+
+
+@st.composite
+def attacks(draw):
+    """A parameter of an attack as a config or command line has it."""
+    name = draw(st.sampled_from(("gn", "fgsm", "bim", "pgd", "square", "vafa2d", "quantize_only")))
+    value = draw(st.sampled_from((*JSON_VALUES, math.nan, math.inf, -3, 1e30, "4", [0, 255])))
+    return name, draw(st.sampled_from(fields_of(ROSTER[name].attack))), value
+
+
+@generated(2, 60, case=attacks())
+def test_runs(pictures, tmp_path, case):
+    name, parameter, value = case
+    if parameter == "steps" and isinstance(value, (int, float)) and value > 100:
+        return
+    parameters = {**({"steps": 1} if name in ("bim", "pgd", "vafa2d") else {}), parameter: value}
+    words = ["attack", str(pictures.folder), str(pictures.data), "--attacks", str({name: parameters})]
+    words += ["--visibility_metrics", "{}", "--output_dir", str(tmp_path / "out"), "--logging_file", "False"]
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["monai_vafa", *words])
+        patch.setattr(sys, "path", list(sys.path))
+        patch.setattr("monai_vafa.report.page.can_draw", lambda: False)
+        patch.chdir(tmp_path)
+        try:
+            command_line.main()
+        except SystemExit as left:
+            assert re.match(f"Error: [^\n]*({parameter}|attack|loss|{name}|'nosuch'|@network)", str(left.code)), (
+                left.code
+            )
+            assert "Traceback" not in left.code
+            return
+    for path in ("cases.csv", "metrics.csv"):
+        with open(tmp_path / "out" / path, newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert rows
+        assert not any(cell in ("nan", "inf", "-inf") for row in rows for cell in row.values())
 
 
 @st.composite
