@@ -75,15 +75,10 @@ class SegmentationLoss(_Loss):
         activation, classes = self.activation or "softmax", input.shape[1]
         if activation == "sigmoid":
             check_channels(target, classes)
-        elif classes < 2:
+        elif classes < 2 or target.shape[1] != 1:
             raise ValueError(
-                f"logits have {classes} channel, but this loss compares 2 classes or more; for a single class, use "
-                "activation='sigmoid'."
-            )
-        elif target.shape[1] != 1:
-            raise ValueError(
-                f"label has {target.shape[1]} channels, but this loss takes a class map with one; for classes that may "
-                "overlap, use activation='sigmoid'."
+                f"logits have {classes} channel(s) and label has {target.shape[1]} channels, but this loss compares 2 "
+                "classes or more with a class map; for one class, or some that may overlap, use activation='sigmoid'."
             )
         if target.shape[2:] != input.shape[2:] or len(target) != len(input):
             raise ValueError(f"label of shape {tuple(target.shape)} does not fit logits of {tuple(input.shape)}.")

@@ -17,7 +17,7 @@ from monai.utils import TransformBackends, convert_to_dst_type
 from torch.utils.data import get_worker_info
 
 from monai_vafa.attacks import Attack, SlidingWindowAttack
-from monai_vafa.attacks.checks import plain_tensor
+from monai_vafa.attacks.checks import check_network, plain_tensor
 
 
 class AttackTransform(Transform, Randomizable):
@@ -52,8 +52,7 @@ class AttackTransform(Transform, Randomizable):
         roi_size: Sequence[int] | int | None = None,
         sw_batch_size: int = 1,
     ) -> None:
-        if not isinstance(network, torch.nn.Module):
-            raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}.")
+        check_network(network)
         self.network = network
         self.attack = attack
         self.windows = SlidingWindowAttack(-1 if roi_size is None else roi_size, sw_batch_size)

@@ -99,16 +99,13 @@ class RandFrequencyQuantize(RandomizableTransform):
         self.q_range = checks.check_numbers("q_range", q_range)
         if len(self.q_range) != 2 or not 0 < self.q_range[0] <= self.q_range[1]:
             raise ValueError(f"q_range={q_range} must be (lowest, highest) with 0 < lowest <= highest.")
-        FrequencyQuantize(self.q_range[0], block_size, intensity_range)  # checks them
-        self.block_size = block_size
-        self.intensity_range = intensity_range
-        self._q = self.q_range[0]
+        self._quantize = FrequencyQuantize(self.q_range[0], block_size, intensity_range)
 
     def randomize(self, data: Any = None) -> None:
         """Draw whether to quantise, and the step."""
         super().randomize(None)
         if self._do_transform:
-            self._q = float(self.R.uniform(self.q_range[0], self.q_range[1]))
+            self._quantize.q = float(self.R.uniform(self.q_range[0], self.q_range[1]))
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
         """
@@ -125,4 +122,4 @@ class RandFrequencyQuantize(RandomizableTransform):
             self.randomize()
         if not self._do_transform:
             return img
-        return FrequencyQuantize(self._q, self.block_size, self.intensity_range)(img)
+        return self._quantize(img)
