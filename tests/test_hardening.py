@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -260,7 +261,10 @@ def test_ctrl_c_ends_a_training_with_one_line(command, tmp_path):
     words = [f"--{key}={value}" for key, value in {**QUICK, **folders, "epochs": 999}.items()]
     config = ["run", "--config_file", str(TRAIN)]
     command = [sys.executable, "-m", command, *(["harden"] if command == "monai_vafa" else config), *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    # Jobs in the background ignore Ctrl-C, and so would a process that this one starts as such.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, text=True, preexec_fn=listen, **pipes) as process:
         for line in process.stdout:
             if "Epoch: 2/999" in line:
                 process.send_signal(signal.SIGINT)
