@@ -141,9 +141,9 @@ class TrainingCheckpoint:
         """At the start of the first epoch, when all other handlers have accepted the training."""
         if self._began:
             return
-        self._began = True
         _LOCKS.pop(self.ckpt_dir, ExitStack()).close()  # of a training of this process that failed
         _LOCKS.setdefault(self.ckpt_dir, ExitStack()).enter_context(folder_lock(self.ckpt_dir, "ckpt_dir"))
+        self._began = True
         remove_partial_files(self.ckpt_dir)
         found = [path for name in (_MODEL, _LAST, _SUMMARY) if (path := self.ckpt_dir / name).is_file()]
         # A summary alone is of a training that was killed before it had saved anything.

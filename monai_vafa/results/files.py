@@ -32,6 +32,11 @@ _HOST = re.sub(r"\W", "-", socket.gethostname())
 _FORMULA = re.compile(r"^(?=(?![+-]?[\d.]+(e[+-]\d+)?$)'*[=+@\t\r-])")
 _QUOTED = re.compile(f"^'{_FORMULA.pattern[1:]}")
 
+# Locks of this process: a data worker that outlives it must not keep them.
+_HELD: set[IO[str]] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: [file.close() for file in _HELD])
+
 
 def inside(folder: Path, name: str) -> Path:
     """A file or folder in a folder, by a name that does not lead out of it."""
@@ -94,9 +99,11 @@ def folder_lock(folder: Path, parameter: str = "output_dir") -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now(timezone.utc):%F %T} UTC")
         file.flush()
+        _HELD.add(file)
         try:
             yield
         finally:
+            _HELD.discard(file)
             with suppress(OSError):  # Windows removes no open file
                 path.unlink()
 

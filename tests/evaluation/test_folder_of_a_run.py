@@ -207,6 +207,27 @@ def test_a_dead_process_keeps_no_lock(tmp_path):
         assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_worker_of_a_dead_process_keeps_no_lock(tmp_path):
+    code = f"""
+        import os, pathlib, time
+        from monai_vafa.results.files import folder_lock
+        with folder_lock(pathlib.Path({str(tmp_path)!r})):
+            if os.fork() == 0:
+                print(os.getpid(), flush=True)
+            time.sleep(60)
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE) as holder:
+        worker = int(holder.stdout.readline())
+        try:
+            holder.send_signal(signal.SIGKILL)
+            holder.wait()
+            with folder_lock(tmp_path):
+                pass
+        finally:
+            os.kill(worker, signal.SIGKILL)
+
+
 def test_partial_files_of_others_stay(tmp_path):
     seen = []
     write_file(tmp_path / "a.txt", lambda partial: (seen.append(partial.name), partial.write_text("")))

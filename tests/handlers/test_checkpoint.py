@@ -100,8 +100,10 @@ def test_a_resumed_training_is_that_of_an_unbroken_one(run, network, tmp_path):
 
 
 def test_one_training_at_a_time_has_the_folder(run, tmp_path):
+    run([0.2], epochs=1)
     with folder_lock(tmp_path / "models"), pytest.raises(ValueError, match=r"ckpt_dir='.*models' is in use by another"):
         run([0.2], epochs=1)
+    assert summary(tmp_path)["status"] == "complete"  # still that of the other training
     with pytest.raises(RuntimeError, match="broken"):
         run([0.2] * 2, epochs=2, watch=[fail(RuntimeError("broken"))])
     run([0.2], epochs=1)

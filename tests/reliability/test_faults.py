@@ -321,12 +321,12 @@ def test_out_of_memory_in_a_window(command, share, bundle, unbroken, tmp_path):
     resume_and_compare(command, bundle, unbroken, out, finished(out))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, harden_with_a_worker])
 def test_second_run_into_a_folder(command, bundle, unbroken, tmp_path):
     """It is told who has the folder; the lock of a killed run does not stay."""
     out = tmp_path / "out"
     first = Command(command(bundle, out), tmp_path / "first.txt", slow_network)
-    first.wait_for("Iter: 1/" if command is harden else "case0: quantize_only")
+    first.wait_for("case0: quantize_only" if command in (attack, benchmark) else "Iter: 1/")
     second = Command(command(bundle, out), tmp_path / "second.txt")
     assert second.wait() == 1
     said = last_line(second)
