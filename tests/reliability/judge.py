@@ -58,7 +58,6 @@ def generated(few: int, many: int, **strategies: Any) -> Callable[[Callable], Ca
                 tried += 1
                 check(**given, **drawn)
 
-            every_case.hypothesis.inner_test.__qualname__ = check.__name__  # the seed of its draws
             every_case()
             assert tried >= cases
 
