@@ -105,7 +105,7 @@ class UNETRPP(nn.Module):
             dropout_rate=_rate("dropout_rate", dropout_rate),
             conv_dropout_rate=_rate("conv_dropout_rate", conv_dropout_rate),
             shared_projection=shared_projection,
-            num_residual_blocks=num_residual_blocks,
+            num_residual_blocks=_integers("num_residual_blocks", num_residual_blocks, 1)[0],
         )
 
         def blocks(stage: int, depth: int, proj_size: int) -> nn.Sequential:
