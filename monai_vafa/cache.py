@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Where this package keeps what it makes or fetches once, and how weights are written."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Commands of ``python -m monai_vafa``; most run one config of a shipped bundle, and log how MONAI does the same."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What users set: an option is accepted only if the run reads it, and paths and names stay as they were typed."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What a network's logits mean: classes that exclude each other (softmax), or each class by itself (sigmoid)."""
 

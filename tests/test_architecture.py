@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """docs/architecture.md is true: imports run one way, and its exercises work as written."""
 

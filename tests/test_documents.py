@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What the documents tell a reader to type exists: files, ids of configs, commands, links, Python."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """PGD that finds its own step size and keeps the best image it has seen."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The base of every attack: what goes in, what comes out, and what is left untouched."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Checks of an attack's parameters and of what it is called with; each returns what it lets pass, if anything."""
 

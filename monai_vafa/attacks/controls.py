@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Controls: noise, and what the ingredients of VAFA do by themselves, without asking the network."""
 

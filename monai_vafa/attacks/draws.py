@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Random numbers that belong to a volume: not to the call, the batch, the order, the memory layout or the device."""
 

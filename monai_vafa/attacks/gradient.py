@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The loop of every attack that follows the gradient step by step, and what moves in attacks on the voxels."""
 

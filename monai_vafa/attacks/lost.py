@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Gradients that an attack could not follow, so that no broken network looks robust."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What an attack asks of a network: the loss of each volume, and whether it is fooled already."""
 

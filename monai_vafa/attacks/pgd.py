@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Sign-gradient attacks on the voxels, within an L-inf ball: FGSM, BIM, PGD, MI-FGSM, SegPGD, CosPGD."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The attacks that configs, the benchmark, transforms and reports know by name, each registered once."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Spectrum Adversarial Attack (SA2), the successor of VAFA by the same authors, and its slice-wise form."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Attacks that add to the DCT coefficients of an image's blocks: each bounded, or all where they are hard to see."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Data lists: the demo cohort, Synapse, ACDC, any folder."""
 

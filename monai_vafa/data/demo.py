@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The demo cohort: virtual subjects made from the MNI152 template, so that everything runs without a download."""
 

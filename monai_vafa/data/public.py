@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Data lists of the two public data sets of the paper, with its splits. Both require registration to download."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Cases under a roster of attacks: typed results, an Ignite engine that writes them, a benchmark of several models."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Many attacks, at many budgets, on several models, and what transfers from one model to another."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Cases under attacks. The unit of work is one case; it depends on its arguments alone and writes nothing."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Cases under attacks as an Ignite engine of MONAI's, which writes a result folder."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What is recorded of a run beside its scores: parameters, software, what each row is."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The rows of a table: attacks of the roster, and variations of each in one parameter, made to fit a target."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Pure tensor maths: blocks, cosine transform, quantisation. No model, no state."""
 

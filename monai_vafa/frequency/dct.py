@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Orthonormal discrete cosine transform (DCT-II) and its inverse, as matrix products."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """
 From voxels to the DCT coefficients of blocks and back, and their quantisation, on the 0-255 scale of the voxels.

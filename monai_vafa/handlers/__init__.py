@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Ignite handlers for MONAI's engines: attack every batch, train with VAFT, seed every epoch, keep checkpoints."""
 

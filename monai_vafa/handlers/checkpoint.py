@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The checkpoints of a training: the best weights, everything needed to resume, and where it started."""
 

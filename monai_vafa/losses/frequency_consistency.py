@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """How far apart the logits of an image and of its adversarial version are in the frequency domain."""
 

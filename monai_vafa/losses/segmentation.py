@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Segmentation losses that take the activation of the attack they serve, and the Dice losses of the paper."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """
 Losses of segmentation attacks: the cross entropy of each voxel, weighted by how right or wrong that voxel is.

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """How far an adversarial image is from the clean one, and how much of the prediction it changed."""
 

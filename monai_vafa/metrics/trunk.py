@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The ImageNet-trained AlexNet whose features LPIPS compares: where to find it and how to fetch it."""
 

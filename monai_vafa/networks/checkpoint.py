@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Load the weights of a checkpoint into a network, or say what doesn't fit."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What UNETR++ is made of: paired attention, and its encoder and decoder stages."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Models hardened against one attack each, under all attacks: Table 2 of the paper and a picture of one case."""
 

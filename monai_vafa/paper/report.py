@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The report of a benchmark with tables in the layout of the paper, and its numbers beside ours."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Tables, figures and pages of results; reads result files only, and knows no network."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """A self-contained HTML page of results, in which all text is escaped, and the same tables in the log."""
 

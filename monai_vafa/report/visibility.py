@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Damage at equal visibility: how far each attack brings the DSC down, at a given likeness to the clean image."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Read and write result files: none is ever half written, even if the run is killed, and one run has a folder."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The folder of an attack run, written so that a run killed at any moment can be finished."""
 

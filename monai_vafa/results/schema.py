@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What the result files hold: the evaluation writes them with this, the report reads them with this."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Read the configs of a bundle without running them, and find its parts and the file of its weights."""
 

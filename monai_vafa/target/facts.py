@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What a bundle tells of its network: the classes, whether they exclude each other, voxels without a label."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """How a bundle asks its network: in which windows, slice by slice, for logits or probabilities."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Open a bundle: choose its configs, find their parts, build network and inferer."""
 

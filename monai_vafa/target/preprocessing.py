@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The preprocessing of a bundle: what it does to intensities, and labels on the grid of the network."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Python modules that come with a bundle, most often in a folder ``scripts``."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Find a bundle: a folder, a bundle that ships with this package, or one of MONAI's model zoo."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """
 Attacks and frequency corruptions as MONAI transforms, array and dictionary versions.

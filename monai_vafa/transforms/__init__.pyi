@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 # Written by tests/transforms/make_stub.py.
 # ruff: noqa: E501

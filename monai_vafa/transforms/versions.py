@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """How array transforms get their dictionary versions, and attacks of the roster their transforms."""
 

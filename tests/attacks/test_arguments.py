@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Arguments that are wrong, or plausible but senseless, are refused by name, and so are images and labels."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What every attack promises; where the template keeps the promise for all, shown with VAFA."""
 

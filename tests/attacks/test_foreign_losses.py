@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Losses of users get the label in the form that they take, or an error names ``loss`` and the forms."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Networks of all kinds are attacked rightly or refused by name, and left as they were."""
 

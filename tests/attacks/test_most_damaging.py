@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Of the images that an attack has seen, it returns the one that leaves the fewest voxels right."""
 

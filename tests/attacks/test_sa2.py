@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """SA2: factors of DCT coefficients, against what its authors' released code returns for a tiny network."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """SegPGD and CosPGD against their formulas, worked in numpy for a linear network."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Networks whose classes overlap: several channels in, unbounded intensities, three sigmoid channels out."""
 

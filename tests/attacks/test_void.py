@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Voxels without a label count neither for losses nor for success, in attacks and evaluation."""
 

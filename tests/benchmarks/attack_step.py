@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Time of one VAFA step over one forward and backward pass to the input, for UNETR as in the paper.
 

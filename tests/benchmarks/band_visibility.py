@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """LPIPS distance of noise confined to one band of in-plane frequency, on a demo subject.
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Time of one VAFT iteration of the demo with the quick setting, over the full one and over a training without attack.
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What each part of PerceptualFrequencyAttack gives, on one demo subject and the demo's UNETR.
 

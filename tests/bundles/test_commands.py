@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The commands of ``python -m monai.bundle`` beside ``run``; verify_metadata is in test_layout.py."""
 

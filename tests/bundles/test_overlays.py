@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """An overlay that attacks a bundle in its own evaluation, with plain MONAI."""
 

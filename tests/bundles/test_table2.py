@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Table 2 of the paper: models hardened against each attack, under all attacks."""
 

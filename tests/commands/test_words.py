@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What is typed is what is used, and what is typed in vain is refused before anything runs."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The evaluator is an engine of MONAI's: handlers, metrics and tracking work on it."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """A result folder is not trusted: damage, other inputs, names that meet, and second runs are noticed."""
 

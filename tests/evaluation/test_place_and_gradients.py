@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """In an evaluation: what is random belongs to the case, and a broken gradient is a column of the result."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """An evaluation of a network with four sequences in and three overlapping classes out, as for BraTS."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Voxels without a label are left out of scores; foreign code changes nobody's volumes; aims must make sense."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Train with handlers in two processes; a script, so that its processes fork from one that has no threads yet."""
 

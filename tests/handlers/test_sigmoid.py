@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Trainers of networks with overlapping classes: the attack says that they are, handlers have nothing to add."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """VAFT beside the other parts of a training: schedules, random state, logs, configs, errors."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Public maths is that of float32 in half precision and under autocast, and never leaves its range."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """The voxel-wise losses of classes that may overlap, against their formulas for Bernoulli variables."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Train UNETR++ in two processes; a script, because spawned processes must be able to import what they run."""
 

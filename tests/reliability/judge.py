@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What may become of a call with generated input: a right result, or one of our own errors; and nothing else."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Commands in processes of their own that start within a second, and faults that are planted in them."""
 

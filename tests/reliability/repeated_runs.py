@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """
 Runs of which every repetition must write the same: an attack, a benchmark and a training of a tiny bundle.

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What users might give: volumes of any shape, dtype, layout and content, labels, affines, damaged files, options."""
 

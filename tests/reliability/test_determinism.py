@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Same seed, same machine, same bytes: of an attack, a benchmark and a training, here and in another process."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Runs that are killed, run out of disk or memory, lose a worker or meet another run: the next run completes them."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Attacks with generated parameters, images and labels: a right result, or an error that names what is wrong."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Damaged weights, bundles, volumes and result folders: read rightly, or refused by a message that names the file."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """A thousand attacks and a thousand iterations of a training leave nothing behind: memory, hooks, threads, files."""
 

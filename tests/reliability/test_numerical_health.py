@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Half precision, images without contrast and extreme units give no NaN, and float32 is close to float64."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What SECURITY.md promises: files run no code, names stay names, and nothing is written outside of its folder."""
 

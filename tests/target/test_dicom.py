@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Folders of DICOM slices are images: their voxels and places are those of the files, or they are refused."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Labels of a target lie on the network's grid and say what the network's channels say."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """What a target predicts on clean data is what ``monai.bundle run`` of the bundle saves."""
 

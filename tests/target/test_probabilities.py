@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Networks that end in a softmax or sigmoid are attacked by what comes before it."""
 

@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Two bundles that both call their package ``scripts`` stay apart in one process."""
 

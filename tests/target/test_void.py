@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Voxels without a label: named by the user, told by conventions, or refused with the way out."""
 

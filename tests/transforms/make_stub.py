@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Write monai_vafa/transforms/__init__.pyi, which tells editors and mypy the signatures of the transforms.
 
@@ -14,7 +13,6 @@ from monai_vafa import transforms
 
 PATH = Path(transforms.__file__).with_suffix(".pyi")
 _HEAD = """\
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 # Written by tests/transforms/make_stub.py.
 # ruff: noqa: E501

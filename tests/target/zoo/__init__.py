@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """
 Tiny bundles in the layout of MONAI's model zoo, with data to run them on.

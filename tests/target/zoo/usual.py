@@ -1,4 +1,3 @@
-# Copyright (c) monai_vafa contributors
 # SPDX-License-Identifier: Apache-2.0
 """Bundles as most of the zoo is: volumes, windows, configs for training and inference."""
 
