@@ -87,7 +87,7 @@ def check_values(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
             checked[id_] = words.get(value.lower()) if isinstance(value, str) else value
             if not isinstance(checked[id_], bool):
                 raise ValueError(f"{id_}={value!r} must be True or False.")
-        elif isinstance(default, (int, float)) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        elif isinstance(default, (int, float)) and isinstance(value, (bool, str)):
             raise ValueError(f"{id_}={value!r} must be a number.")
     return checked
 
