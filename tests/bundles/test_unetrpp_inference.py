@@ -38,7 +38,7 @@ def test_resumed_training_goes_on_and_keeps_a_better_model(made_up_data, tmp_pat
     shared = small_run_of_an_overlay(BUNDLE, "acdc", made_up_data, tmp_path, **tiny)
     best, last = tmp_path / "models" / "model.pt", tmp_path / "models" / "last.pt"
     state = torch.load(last, weights_only=True)
-    state["best"]["_saved"] = [(2.0, filename) for _, filename in state["best"]["_saved"]]
+    state["record"]["best"]["score"] = 2.0
     torch.save(state, last)
     before = best.read_bytes()
     resumed = run(BUNDLE, "train.json", "acdc.json", **{**shared, "epochs": 2, "resume": True})

@@ -238,7 +238,7 @@ def test_killed_training_goes_on_as_if_nothing_had_happened(environment, tmp_pat
     assert resumed == {step: values for step, values in unbroken.items() if step[0] in "34"}
     one, other = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("unbroken", "killed"))
     torch.testing.assert_close(other["model"], one["model"], rtol=1e-5, atol=1e-6)
-    assert other["best"] == one["best"]
+    assert other["record"] == one["record"]
 
 
 @pytest.mark.slow
