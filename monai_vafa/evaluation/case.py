@@ -37,6 +37,7 @@ from .scoring import (
     one_hot_pair,
     segmentation_scores,
     visibility_scores,
+    void_voxels,
 )
 
 logger = logging.getLogger("monai_vafa.evaluation")
@@ -85,7 +86,7 @@ class AttackScores:
         scores: ``METRIC`` and ``METRIC_foreground``, means over the classes; NaN where undefined.
         per_class: class -> metric -> value; NaN for a class in neither label nor prediction, infinite where undefined.
         visibility: metric, and ``linf`` and ``rmse`` in intensity levels (0-255 scale); ``None`` where not measured.
-        changed_voxel_rate: share of voxels whose prediction differs from that for the clean image.
+        changed_voxel_rate: share of voxels with a label whose prediction differs from that for the clean image.
         steps: steps of the attack; 0 for attacks without steps.
         seconds: time of the attack.
         lost: ``nonfinite_gradient``, share of the voxels whose gradient was not finite, and ``zero_gradient``, share of
@@ -164,7 +165,7 @@ def attack_case(
         ValueError: If image, label, network and attacks do not fit together.
     """
     case = as_case(target, target.preprocess(item))
-    clean = predict(target, case.image)
+    clean, counted = predict(target, case.image), ~void_voxels(target, case.label)[0, 0]
     for row in (row for row in (CLEAN, *attacks) if rows is None or row in rows):
         logger.info("%s: %s", name, row)
         adversarial, prediction, steps, seconds, lost = case.image, clean, 0, 0.0, {}
@@ -193,7 +194,7 @@ def attack_case(
             scores=class_means(values, target.activation),
             per_class={c: {key: values[key][i] for key in values} for i, c in enumerate(target.class_names)},
             visibility=visibility_scores(settings.visibility_metrics, adversarial, case.image, target.intensity_range),
-            changed_voxel_rate=float(changed_voxel_rate(prediction, clean)),
+            changed_voxel_rate=float(changed_voxel_rate(prediction[..., counted], clean[..., counted])),
             steps=steps,
             seconds=seconds,
             lost=lost,

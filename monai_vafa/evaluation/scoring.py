@@ -93,7 +93,7 @@ def segmentation_scores(
 
 def one_hot_pair(target: Target, prediction: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Both as MONAI's metrics take them, ``(1, classes, *spatial)`` of 0 and 1; all 0 where there is no label."""
-    void = _void(target, label)
+    void = void_voxels(target, label)
 
     def one_hot_of(labels: torch.Tensor) -> torch.Tensor:
         labels = labels.masked_fill(void, 0)
@@ -105,7 +105,7 @@ def one_hot_pair(target: Target, prediction: torch.Tensor, label: torch.Tensor) 
 
 def check_classes(target: Target, label: torch.Tensor) -> None:
     """Refuse labels that the network does not know."""
-    label, classes = label.masked_fill(_void(target, label), 0), len(target.class_names)
+    label, classes = label.masked_fill(void_voxels(target, label), 0), len(target.class_names)
     if target.activation == "sigmoid":
         check_class_channels(label, classes)
     elif label.shape[1] != 1:
@@ -118,7 +118,7 @@ def check_classes(target: Target, label: torch.Tensor) -> None:
         )
 
 
-def _void(target: Target, label: torch.Tensor) -> torch.Tensor:
+def void_voxels(target: Target, label: torch.Tensor) -> torch.Tensor:
     """Where there is no label, ``(1, 1, *spatial)``; such voxels are left out of scores."""
     if target.ignore_label is None:
         return torch.zeros_like(label[:, :1], dtype=torch.bool)

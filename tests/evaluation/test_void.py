@@ -29,8 +29,12 @@ def test_void_voxels_are_left_out_of_scores(target, datalist, metrics, ignore_la
     with pytest.raises(ValueError, match="label holds"):
         list(evaluate(tiny, {"bim": BasicIterative(steps=2)}, datalist[:1], **metrics))
     tiny.ignore_label = ignore_label
+    clean = None
     for result in evaluate(tiny, {"bim": BasicIterative(steps=2)}, datalist[:1], **metrics):
-        expected = dice(result.volumes.prediction[0].numpy(), label, label != ignore_label)
+        prediction, counted = result.volumes.prediction[0].numpy(), label != ignore_label
+        clean = prediction if clean is None else clean
+        assert result.changed_voxel_rate == pytest.approx((prediction != clean)[counted].mean())
+        expected = dice(prediction, label, counted)
         got = [result.per_class[name]["dsc"] for name in tiny.class_names]
         assert got == pytest.approx(expected, abs=1e-5)
 
