@@ -78,7 +78,7 @@ class SpectrumAdversarialAttack(IterativeAttack):
     def check_image(self, shape: Sequence[int]) -> None:
         super().check_image(shape)
         if self.similarity_weight and any(side == 2 for side in shape[2:]):
-            raise ValueError(f"SSIM needs sides of at least 3, got {tuple(shape[2:])}; use similarity_weight=0.")
+            raise ValueError(f"image has sides {tuple(shape[2:])}, SSIM needs at least 3; use similarity_weight=0.")
 
     @property
     def threat_model(self) -> str:
