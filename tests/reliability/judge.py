@@ -21,7 +21,7 @@ from monai.data import MetaTensor
 import monai_vafa
 
 REFUSALS = (ValueError, TypeError, FileNotFoundError, OSError)
-SECONDS = 10
+SECONDS = 30
 # Test -> number of cases of its slow part.
 CASES: dict[str, int] = {}
 
