@@ -95,6 +95,8 @@ class Attack(ABC):
     """Whether it never asks the network: a control to compare attacks with."""
     budget: ClassVar[str | None] = None
     """Name of the parameter that bounds the change, if there is one."""
+    in_plane: ClassVar[bool] = False
+    """Whether it works on the blocks of each axial slice by itself."""
 
     loss: LossFunction | None = None
     activation: Activation = "softmax"

@@ -71,7 +71,7 @@ class SpectrumAdversarialAttack(IterativeAttack):
         if check_number("similarity_weight", self.similarity_weight) < 0:
             raise ValueError(f"similarity_weight={self.similarity_weight} must be at least 0.")
         check_choice("band", self.band, ("all", "low", "middle", "high"))
-        sides = self._sides(3)
+        sides = block_sides(self.block_size, 3, in_plane=self.in_plane)
         if self.band != "all":
             _moving(sides, self.band)  # checks them
 
@@ -82,14 +82,10 @@ class SpectrumAdversarialAttack(IterativeAttack):
 
     @property
     def threat_model(self) -> str:
-        coefficients = "x".join(map(str, self._sides(3)))
+        blocks = "x".join(map(str, block_sides(self.block_size, 3, in_plane=self.in_plane)))
         which = "" if self.band == "all" else f"{self.band} "
-        bound = f"each {which}DCT coefficient of {coefficients} blocks, but their mean, by {100 * self.rho:g} %"
+        bound = f"each {which}DCT coefficient of {blocks} blocks, but their mean, by {100 * self.rho:g} %"
         return f"{super().threat_model}; may change: {bound}; no bound on L-inf"
-
-    def _sides(self, spatial_dims: int) -> tuple[int, ...]:
-        """Sides of the blocks of an image with that many axes."""
-        return block_sides(self.block_size, spatial_dims)
 
     def _perturbation(self, image: torch.Tensor) -> _FactorPerturbation:
         return _FactorPerturbation(self, image)
@@ -115,8 +111,7 @@ class SliceSpectrumAdversarialAttack(SpectrumAdversarialAttack):
     All others: see :class:`SpectrumAdversarialAttack` and :class:`Attack`.
     """
 
-    def _sides(self, spatial_dims: int) -> tuple[int, ...]:
-        return (*block_sides(self.block_size, 2), *[1] * (spatial_dims - 2))
+    in_plane = True
 
 
 class _FactorPerturbation(Perturbation):
@@ -125,7 +120,7 @@ class _FactorPerturbation(Perturbation):
     def __init__(self, attack: SpectrumAdversarialAttack, clean: torch.Tensor) -> None:
         self._attack = attack
         self._clean = clean
-        self._block = attack._sides(clean.ndim - 2)
+        self._block = block_sides(attack.block_size, clean.ndim - 2, in_plane=attack.in_plane)
         self._spectrum = block_spectrum(clean, self._block)
         self._moving = _moving(self._block, attack.band).to(clean.device)
         self._similarity = BlockSSIMLoss(tuple(clean.shape[2:]), reduction="none")

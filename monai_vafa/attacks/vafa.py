@@ -113,23 +113,19 @@ class VolumetricFrequencyAttack(IterativeAttack):
                 f"{type(self).__name__} takes volumes (B, C, H, W, D), got shape {tuple(shape)}; "
                 "SliceFrequencyAttack also takes images (B, C, H, W)."
             )
-        sides = self._sides(len(shape) - 2)
+        sides = block_sides(self.block_size, len(shape) - 2, in_plane=self.in_plane)
         if any(side > length for side, length in zip(sides, shape[2:], strict=True)):
             raise ValueError(f"block_size={sides} is larger than the window {tuple(shape[2:])}; use smaller blocks.")
 
     @property
     def threat_model(self) -> str:
-        blocks = "x".join(map(str, self._sides(3)))
+        blocks = "x".join(map(str, block_sides(self.block_size, 3, in_plane=self.in_plane)))
         bound = f"DCT coefficients of {blocks} blocks rounded in steps of {self.q_min:g} to {self.q_max:g} (of 255)"
         stretched = ", then every axial slice stretched to the full range" if self.rescale_slices else ""
         return f"{super().threat_model}; may change: {bound}{stretched}; no bound on L-inf"
 
     def _default_loss(self) -> LossFunction:
         return _RECIPES[self.recipe].loss()
-
-    def _sides(self, spatial_dims: int) -> tuple[int, ...]:
-        """Sides of the blocks of an image with that many axes."""
-        return block_sides(self.block_size, spatial_dims)
 
     def _perturbation(self, image: torch.Tensor) -> Perturbation:
         return _TablePerturbation(self, image)
@@ -154,12 +150,10 @@ class SliceFrequencyAttack(VolumetricFrequencyAttack):
     All others: see :class:`VolumetricFrequencyAttack` and :class:`Attack`.
     """
 
+    in_plane = True
     _axes = (4, 5)
 
     similarity: Literal["ssim"] | None = None
-
-    def _sides(self, spatial_dims: int) -> tuple[int, ...]:
-        return (*block_sides(self.block_size, 2), *[1] * (spatial_dims - 2))
 
 
 class _TablePerturbation(Perturbation):
@@ -168,7 +162,7 @@ class _TablePerturbation(Perturbation):
     def __init__(self, attack: VolumetricFrequencyAttack, clean: torch.Tensor) -> None:
         self._attack = attack
         self._clean = clean
-        sides = attack._sides(clean.ndim - 2)
+        sides = block_sides(attack.block_size, clean.ndim - 2, in_plane=attack.in_plane)
         self._spectrum = block_spectrum(clean, sides)
         self._similarity = BlockSSIMLoss(sides, reduction="none") if attack.similarity == "ssim" else None
         self.variable = torch.full_like(self._spectrum, cast(float, attack.q_init))

@@ -17,17 +17,22 @@ from monai_vafa.outputs import check_tensor
 MOST_VOXELS = 2**24
 
 
-def block_sides(block_size: int | Sequence[int], spatial_dims: int | None = None) -> tuple[int, ...]:
+def block_sides(
+    block_size: int | Sequence[int], spatial_dims: int | None = None, *, in_plane: bool = False
+) -> tuple[int, ...]:
     """
     The block's side along each spatial axis.
 
     Args:
         block_size: one side for all axes, or one per axis, in voxels.
         spatial_dims: number of spatial axes; ``None`` only checks the sides that are given.
+        in_plane: blocks lie within axial slices: ``block_size`` is for the first two axes, and a third has 1.
 
     Raises:
         ValueError: If a side is not an integer of at least 1, or their number is not ``spatial_dims``.
     """
+    if in_plane and spatial_dims == 3:
+        return (*block_sides(block_size, 2), 1)
     if getattr(block_size, "ndim", 1) == 0:  # a number of NumPy or torch
         block_size = cast(Any, block_size).item()
     sides = tuple(block_size) if isinstance(block_size, Iterable) else (block_size,) * (spatial_dims or 1)

@@ -91,7 +91,7 @@ def quantize(coefficients: torch.Tensor, table: torch.Tensor | float, alpha: flo
         ValueError: If an entry of ``table`` is not from 1e-30 to 1e30.
     """
     if not (isinstance(table, torch.Tensor | Real) and torch.as_tensor((table >= 1e-30) & (table <= 1e30)).all()):
-        raise ValueError("table (of the quantisation steps q) must hold numbers from 1e-30 to 1e30.")
+        raise ValueError("table of quantisation steps (q) must hold numbers from 1e-30 to 1e30.")
     ratio = coefficients / table
     return (ratio.round() if alpha is None else soft_round(ratio, alpha)) * table
 

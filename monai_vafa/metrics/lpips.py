@@ -140,11 +140,11 @@ def _build_network(trunk: Path) -> torch.nn.Module:
     except Exception as error:
         raise ValueError(f"{trunk} is not a file of weights ({type(error).__name__}): name another trunk") from error
     alexnet = net.get_submodule("net")
+    own = alexnet.state_dict()
     # `sliceK.N.weight` of the library is `features.N.weight` of torchvision.
-    sources = {key: f"features.{key.partition('.')[2]}" for key in alexnet.state_dict()}
-    loaded = {key: given.get(name) if isinstance(given, dict) else None for key, name in sources.items()}
-    own = alexnet.state_dict().items()
-    if bad := [sources[key] for key, tensor in own if getattr(loaded[key], "shape", None) != tensor.shape]:
+    names = {key: f"features.{key.partition('.')[2]}" for key in own}
+    given = given if isinstance(given, dict) else {}
+    if bad := [name for key, name in names.items() if getattr(given.get(name), "shape", None) != own[key].shape]:
         raise ValueError(f"{trunk} is not a torchvision AlexNet: missing or of the wrong shape: {', '.join(bad)}")
-    alexnet.load_state_dict(loaded)
+    alexnet.load_state_dict({key: given[name] for key, name in names.items()})
     return net.eval().requires_grad_(False)
