@@ -64,7 +64,7 @@ def config_files(
         return [_existing(folder, name) for name in ensure_tuple(config_file)]
     if workflow is not None and workflow not in _WORKFLOWS:
         raise ValueError(f"workflow={workflow!r} must be one of {', '.join(_WORKFLOWS)}.")
-    there = {path.stem: path for suffix in reversed(_SUFFIXES) for path in (folder / "configs").glob(f"*{suffix}")}
+    there = configs_in(folder)
     for stems in _WORKFLOWS.values() if workflow is None else [_WORKFLOWS[workflow]]:
         if there.keys() >= set(stems):
             return _with_shared([there[stem] for stem in stems], list(there.values()))
@@ -73,6 +73,11 @@ def config_files(
         f"bundle {str(folder)!r} has no config {wanted}; its configs are {', '.join(sorted(there))}. Name the right "
         "ones with config_file."
     )
+
+
+def configs_in(folder: Path) -> dict[str, Path]:
+    """Config files of a bundle by their names without ending."""
+    return {path.stem: path for suffix in reversed(_SUFFIXES) for path in (folder / "configs").glob(f"*{suffix}")}
 
 
 def check_overrides(files: Sequence[Path], overrides: Mapping[str, Any], *, name: str) -> None:

@@ -59,6 +59,10 @@ def check_file(path: str | os.PathLike, loader: LoadImage) -> None:
         )
     if series and has_pydicom:
         files = [file for file in sorted(Path(name).iterdir()) if is_dicom(file)]
+        damaged = [file.name for file in files if not pydicom.misc.is_dicom(file)]
+        if damaged or not files:
+            what = f"{damaged[0]!r}, which can't be read as DICOM" if damaged else "no DICOM files"
+            raise ValueError(f"{name!r} holds {what}: copy its slices again, or save the volume as NIfTI.")
         slices_in_order([pydicom.dcmread(file, specific_tags=list(_OF_SLICE)) for file in files], name)
     if name.lower().endswith((".nii", ".nii.gz")) and Path(name).is_file():
         try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from monai_vafa.networks import load_checkpoint
 from monai_vafa.outputs import check_activation
 
 from .bundle import BundleTarget
-from .config import Configs, Parts, check_overrides, config_files, find_checkpoint
+from .config import Configs, Parts, check_overrides, config_files, configs_in, find_checkpoint
 from .facts import find_activation, find_ignore_label, flat, output_classes
 from .inference import SliceNetwork
 from .preprocessing import Preprocessing
@@ -94,7 +95,7 @@ def open_target(
         raise ValueError(f"bundle {folder.name}: metadata.json is not as MONAI has it: {error}.") from error
     files = config_files(folder, workflow=workflow, config_file=config_file)
     chosen = workflow is not None or config_file is not None
-    others = [] if chosen else [path for path in files[0].parent.glob("*.*") if path.stem in ("train", "evaluate")]
+    others = [] if chosen else [path for stem, path in configs_in(folder).items() if stem in ("train", "evaluate")]
     check_overrides([*others, *files], overrides or {}, name=folder.name)
     configs = Configs(
         folder,
@@ -180,8 +181,11 @@ def _that_converts_labels(
 
 def _void_of_configs(found: _Bundle) -> int | None:
     """Number of voxels without a label as the config names it, else that of the training."""
-    train = [str(path) for path in (found.configs.folder / "configs").glob("train.*")]
-    for config in (found.parts.parser.get(), ConfigParser.load_config_files(train)):
+    configs = [found.parts.parser.get()]
+    with suppress(ValueError):  # there need not be a training
+        train = config_files(found.configs.folder, workflow="train")
+        configs.append(ConfigParser.load_config_files([str(path) for path in train]))
+    for config in configs:
         told = find_ignore_label(config, len(found.class_names))
         if told is not None:
             logger.info("voxels of labels with %d have no label, as the config says; see ignore_label", told)

@@ -145,8 +145,9 @@ def announce(folder: Path) -> None:
 
 def fingerprint(folder: Path, more: Sequence[Path] = ()) -> str:
     """SHA-256 over names and contents of the configs and Python files of a bundle, in the order of their names."""
-    configs = [path for path in (folder / "configs").rglob("*.*") if path.suffix in _CONFIGS and path.is_file()]
-    files = {path.relative_to(folder).as_posix(): path for path in [*configs, *folder.rglob("*.py")]}
+    configs = [path for path in (folder / "configs").rglob("*.*") if path.suffix in _CONFIGS]
+    found = [path for path in [*configs, *folder.rglob("*.py")] if path.is_file()]
+    files = {path.relative_to(folder).as_posix(): path for path in found}
     files.update({path.name: path for path in more if not path.is_relative_to(folder)})
     digest = hashlib.sha256()
     for name in sorted(files):

@@ -101,11 +101,24 @@ def test_folders_that_are_not_one_volume_are_refused(voxels, target, tmp_path):
     (images / "a" / "IM004.dcm").unlink()
     assert target.preprocess(target.cases(tmp_path)[0])["image"].shape == (1, 22, 18, 3)
     write_series(images / "b", voxels[:, :, :4])
-    more = write_series(tmp_path / "more", voxels[:, :, :4])
-    assert more.shape == (4, 4)
+    write_series(tmp_path / "more", voxels[:, :, :4])
     for file in (tmp_path / "more").iterdir():
         file.rename(images / "b" / f"second_{file.name}")
     with pytest.raises(ValueError, match=r"images/b' holds 8 slices of 2 series, 0 to 2\.5 mm apart"):
+        target.cases(tmp_path)
+
+
+def test_folders_without_slices_and_damaged_slices_are_refused(voxels, target, tmp_path):
+    folder = tmp_path / "imagesTr" / "a"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("no slices")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {}, "test": ["./imagesTr/a"]}))
+    with pytest.raises(ValueError, match="imagesTr/a' holds no DICOM files"):
+        target.cases(tmp_path)
+    write_series(folder, voxels)
+    assert len(target.cases(tmp_path)) == 1
+    (folder / "IM007.dcm").write_text("half a file")
+    with pytest.raises(ValueError, match=r"imagesTr/a' holds 'IM007\.dcm', which can't be read as DICOM"):
         target.cases(tmp_path)
 
 

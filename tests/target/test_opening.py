@@ -194,6 +194,18 @@ def test_bundles_without_a_prediction_are_refused(folder):
         open_target(folder)
 
 
+@pytest.mark.parametrize("workflow", [None, "inference"])
+def test_what_is_not_a_config_is_not_read(workflow, folder):
+    (folder / "configs" / "train.md").write_text("how it was trained")
+    (folder / "old.py").mkdir()
+    assert open_target(folder, workflow=workflow).parameters["bundle_sha256"]
+
+
+def test_an_inference_does_not_need_the_training(folder):
+    (folder / "configs" / "train.json").write_text("{")
+    assert open_target(folder, workflow="inference").ignore_label is None
+
+
 # ---- scripts
 
 
