@@ -108,6 +108,21 @@ def test_folders_that_are_not_one_volume_are_refused(voxels, target, tmp_path):
         target.cases(tmp_path)
 
 
+def test_series_that_go_on_in_another_one_and_slices_that_are_there_twice_are_refused(voxels, target, tmp_path):
+    folder = tmp_path / "images" / "a"
+    write_series(folder, voxels, order=[0, 1])
+    write_series(tmp_path / "more", voxels, order=[2, 3])
+    for file in (tmp_path / "more").iterdir():
+        file.rename(folder / f"second_{file.name}")
+    with pytest.raises(ValueError, match=r"images/a' holds 4 slices of 2 series, 2\.5 to 2\.5 mm apart"):
+        target.cases(tmp_path)
+    for file in folder.iterdir():
+        file.unlink()
+    write_series(folder, voxels, order=[3, 3])
+    with pytest.raises(ValueError, match=r"images/a' holds 2 slices of 1 series, 0 to 0 mm apart.*each slice once"):
+        target.cases(tmp_path)
+
+
 def test_folders_without_slices_and_damaged_slices_are_refused(voxels, target, tmp_path):
     folder = tmp_path / "imagesTr" / "a"
     folder.mkdir(parents=True)

@@ -136,6 +136,19 @@ def test_void_voxels_survive_the_conversion_of_classes(tmp_path):
     assert torch.equal(made[~void], expected[~void])
 
 
+def test_void_voxels_survive_a_renumbering_of_classes(bundle):
+    load = {"_target_": "LoadImaged", "keys": ["image", "label"], "ensure_channel_first": True}
+    renumber = {"_target_": "MapLabelValued", "keys": "label", "orig_labels": [1, 2, 255], "target_labels": [2, 1, 0]}
+    steps = {"preprocessing": {"_target_": "Compose", "transforms": [load, renumber]}}
+    item = with_labels(bundle)[0]
+    expected = open_target(bundle.folder, overrides=steps).preprocess(item)["label"]
+    with_void(bundle, 255)
+    made = open_target(bundle.folder, overrides=steps, ignore_label=255).preprocess(item)["label"]
+    void = made == 255
+    assert 0.3 < void.float().mean() < 0.7
+    assert torch.equal(made[~void], expected[~void])
+
+
 def test_masks_of_0_and_255_that_the_bundle_converts_are_labels(tmp_path):
     bundle = zoo.sigmoid(tmp_path)
     item = with_labels(bundle)[0]
