@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where this package keeps what it makes or fetches once, and how weights are written."""
+"""Where this package keeps what it makes or fetches once."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
-__all__ = ["cache_dir", "write_weights"]
+__all__ = ["cache_dir"]
 
 
 def cache_dir() -> Path:
@@ -20,16 +17,3 @@ def cache_dir() -> Path:
     folder = folder.expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def write_weights(state: Mapping[str, torch.Tensor], path: Path) -> Path:
-    """Write a state dict beside its place, then move it there; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:  # given a path, torch would write its name, and so the process, into the file
-            torch.save(state, file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from monai.metrics import CumulativeIterationMetric
 
+from monai_vafa.atomic import remove_partial_files
 from monai_vafa.attacks.checks import check_flag
 from monai_vafa.data.paths import check_path
-from monai_vafa.results.files import folder_lock, inside, remove_partial_files, same_name, write_json
+from monai_vafa.results.files import folder_lock, inside, same_name, write_json
 from monai_vafa.results.schema import BENCHMARK, BenchmarkFile
 from monai_vafa.target import Target
 

@@ -108,8 +108,8 @@ class AttackRows:
         Make the attacks for a target: row name -> attack, in order.
 
         ``block_size`` as a single integer is the largest side: blocks become thinner where the target's window is.
-        Networks of axial slices get the slice-wise form of VAFA. Where slices are counted by another axis than the
-        last, nothing is stretched slice by slice, and ``RescaleOnly`` is left out.
+        Networks of axial slices get the slice-wise forms of VAFA and SA2. Where slices are counted by another axis
+        than the last, nothing is stretched slice by slice, and ``RescaleOnly`` is left out.
         """
         built = {name: self._make(row, target) for name, row in self.rows.items()}
         return {name: attack for name, attack in built.items() if target.axial or not isinstance(attack, RescaleOnly)}
@@ -128,7 +128,7 @@ class AttackRows:
             if "block_size" in known:
                 largest = parameters.get("block_size", known["block_size"].default)
                 if isinstance(largest, int):
-                    parameters["block_size"] = target.block_size(largest, in_plane=cls in _IN_SPACE)
+                    parameters["block_size"] = target.block_size(largest, in_plane=cls.in_plane)
             if "rescale_slices" in known and not target.axial:
                 parameters["rescale_slices"] = False
         return cls(**parameters)

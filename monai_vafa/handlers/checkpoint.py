@@ -20,8 +20,9 @@ from ignite.handlers import Checkpoint
 from monai.engines import Evaluator
 from monai.handlers import CheckpointLoader
 
+from monai_vafa.atomic import remove_partial_files, write_torch
 from monai_vafa.data.paths import file_sha256
-from monai_vafa.results.files import folder_lock, remove_partial_files, write_file, write_json
+from monai_vafa.results.files import folder_lock, write_json
 
 from .attack import inner_network
 
@@ -196,12 +197,7 @@ class TrainingCheckpoint:
     @idist.one_rank_only()
     def _write(self, content: Mapping[str, Any], filename: str, metadata: Mapping[str, Any] | None = None) -> None:
         """Write a checkpoint; Ignite's :class:`Checkpoint` gives ``metadata`` too."""
-
-        def save(partial: Path) -> None:
-            with open(partial, "wb") as file:  # opened by Python, which says what is wrong with a disk
-                torch.save(content, file)
-
-        write_file(self.ckpt_dir / filename, save)
+        write_torch(self.ckpt_dir / filename, content)
 
     @idist.one_rank_only()
     def _write_summary(self, status: str) -> None:

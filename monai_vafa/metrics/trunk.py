@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torchvision.models import AlexNet_Weights
 
-from monai_vafa.cache import cache_dir, write_weights
+from monai_vafa.atomic import write_torch
+from monai_vafa.cache import cache_dir
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
     """
     target = Path(output) if output is not None else cache_dir() / "alexnet.pth"
     with tempfile.TemporaryDirectory() as folder:
-        write_weights(_read_state(_download_archive(Path(folder))), target)
+        write_torch(target, _read_state(_download_archive(Path(folder))))
     logger.info("wrote the AlexNet trunk to %s", target)
     return target
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from monai.networks.nets import UNETR
 
-from monai_vafa.cache import write_weights
+from monai_vafa.atomic import write_torch
 
 from .checkpoint import load_checkpoint
 from .unetrpp import UNETRPP
@@ -48,4 +48,5 @@ def convert_checkpoint(
         raise ValueError(f"network={network!r} must be one of {', '.join(_FORMS)}.")
     form = _FORMS[network]
     model = load_checkpoint(form() if out_channels is None else form(out_channels=out_channels), path)
-    return write_weights(model.state_dict(), Path(output))
+    write_torch(Path(output), model.state_dict())
+    return Path(output)

@@ -14,7 +14,8 @@ import nibabel as nib
 import numpy as np
 from tqdm.auto import tqdm
 
-from monai_vafa.results.files import write_file
+from monai_vafa.atomic import write_file
+from monai_vafa.results.files import file_name
 from monai_vafa.results.schema import CLEAN, LABEL, volume_name
 
 logger = logging.getLogger(__name__)
@@ -200,5 +201,5 @@ def save_figure(figure: Any, path: Path, title: str = "") -> Path:
     if title:
         width = int(12 * figure.get_figwidth())
         figure.suptitle("\n".join(textwrap.fill(line, width) for line in title.splitlines()), fontsize=9)
-    write_file(path, lambda partial: figure.savefig(partial, format="png"))
+    write_file(path.with_name(file_name(path.name)), lambda partial: figure.savefig(partial, format="png"))
     return path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read and write result files: none is ever half written, even if the run is killed, and one run has a folder."""
+"""Read and write result files, and keep a folder for one run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import math
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 from unicodedata import normalize
+
+from monai_vafa.atomic import write_file
 
 try:
     import fcntl
@@ -25,8 +27,7 @@ except ImportError:  # Windows
 
 logger = logging.getLogger("monai_vafa.results")
 
-_PARTIAL, _LOCK = ".partial", ".lock"
-_HOST = re.sub(r"\W", "-", socket.gethostname())
+_LOCK = ".lock"
 # Text that spreadsheets would compute is written after a quote, as is text that looks so written.
 _FORMULA = re.compile(r"^(?=(?![+-]?[\d.]+(e[+-]\d+)?$)'*[=+@\t\r-])")
 _QUOTED = re.compile(f"^'{_FORMULA.pattern[1:]}")
@@ -49,44 +50,6 @@ def refuse_links(folder: Path) -> None:
     for path in folder.glob("*"):
         if path.is_symlink() and (path.is_dir() or path.name == _LOCK):
             raise ValueError(f"{path.name} in {os.fspath(folder)!r} is a link, which results do not follow: remove it.")
-
-
-def write_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file beside its place, then move it there."""
-    path = Path(file_name(os.fspath(path)))
-    partial = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}{_PARTIAL}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
-        os.replace(partial, path)
-    except BaseException as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        # torch.save hides the error of the file behind its own
-        reason = error.__context__ if isinstance(error, RuntimeError) else error
-        if isinstance(reason, OSError) and reason.strerror:
-            told = f"{reason.strerror}; what is finished is kept: remove the cause and start the run again"
-            raise OSError(reason.errno, told, os.fspath(path)) from error
-        raise
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove unfinished files of this process, and of killed ones on this machine; all others stay."""
-    for stale in folder.rglob(f".*.{_HOST}.*{_PARTIAL}") if folder.is_dir() else ():
-        pid = stale.name.removesuffix(_PARTIAL).rpartition(".")[2]
-        if pid.isdecimal() and not _lives_elsewhere(int(pid)):
-            stale.unlink(missing_ok=True)
-
-
-def _lives_elsewhere(pid: int) -> bool:
-    """Whether a process is another one than this and is alive; on Windows, where asking would end it, it may be."""
-    try:
-        with suppress(PermissionError):
-            if os.name != "nt":
-                os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    return pid != os.getpid()
 
 
 @contextmanager

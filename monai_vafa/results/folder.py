@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from monai_vafa.atomic import remove_partial_files, write_file
 from monai_vafa.data.paths import file_sha256
 
-from .files import CsvTable, folder_lock, read_json, remove_partial_files, same_name, write_file, write_json
+from .files import CsvTable, folder_lock, read_json, same_name, write_json
 from .schema import CASE_KEYS, CASES, CLEAN, LABEL, MANIFEST, METRIC_KEYS, METRICS, SUMMARY, Summary, volume_name
 from .volumes import nifti_bytes
 

@@ -16,7 +16,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_vafa.results.files import folder_lock, remove_partial_files, write_file
+from monai_vafa.atomic import remove_partial_files, write_file
+from monai_vafa.results.files import folder_lock
 from monai_vafa.results.folder import ResultFolder
 
 QUICK = {"quantize_only": {}}
@@ -275,7 +276,7 @@ def _interrupt_after(function, calls=2):
 
 _IN_A_C_LOCALE = """
     import sys
-    from monai_vafa.results.files import unicode_text, write_text
+    from monai_vafa.results.files import file_name, unicode_text, write_text
     from monai_vafa.results.folder import ResultFolder
     from monai_vafa.evaluation.case import named_cases
     import numpy as np
@@ -290,7 +291,7 @@ _IN_A_C_LOCALE = """
         row = {"case": case, "attack": "pgd", "dsc": 0.5}
         made.add(row, [{**row, "class": "Gefäß"}])
         made.write_summary({"parameters": made.parameters})
-        write_text(made.folder / "figures" / f"{case}.html", case)
+        write_text(made.folder / "figures" / file_name(f"{case}.html"), case)
 """
 
 

@@ -7,7 +7,10 @@ from monai_vafa.attacks import (
     ROSTER,
     ProjectedGradientDescent,
     QuantizeOnly,
+    RosterEntry,
     SliceFrequencyAttack,
+    SliceSpectrumAdversarialAttack,
+    SpectrumAdversarialAttack,
     VolumetricFrequencyAttack,
 )
 from monai_vafa.evaluation import AttackRows, join_sweeps, roster_sweeps
@@ -64,19 +67,31 @@ def test_the_whole_roster_fits_every_window(target):
 
 
 def test_slices(target):
-    """Axial slices have the slice-wise form of VAFA; elsewhere nothing is stretched slice by slice."""
-    rows = AttackRows(["rescale_only", "vafa", "vafa2d"])
+    """Axial slices have the slice-wise form of VAFA and SA2; elsewhere nothing is stretched slice by slice."""
+    rows = AttackRows(["rescale_only", "vafa", "vafa2d", "sa2", "sa2_2d"])
     axial, sagittal, picture = (
         rows.build(target(window=window, slice_axis=axis))
         for window, axis in (((32, 32, 1), 2), ((1, 32, 32), 0), ((32, 24), None))
     )
     assert type(axial["vafa"]) is type(picture["vafa"]) is SliceFrequencyAttack
+    assert type(axial["sa2"]) is type(picture["sa2"]) is SliceSpectrumAdversarialAttack
     assert (axial["vafa"].block_size, picture["vafa"].block_size) == ([32, 32], [32, 24])
-    assert list(sagittal) == ["vafa", "vafa2d"]
+    assert axial["sa2"].block_size == picture["sa2"].block_size == [16, 16]
+    assert list(sagittal) == ["vafa", "vafa2d", "sa2", "sa2_2d"]
     for attack in sagittal.values():
-        assert type(attack) is VolumetricFrequencyAttack
-        assert attack.block_size == [1, 32, 32]
-        assert not attack.rescale_slices
+        assert type(attack) in (VolumetricFrequencyAttack, SpectrumAdversarialAttack)
+        assert attack.block_size in ([1, 32, 32], [1, 16, 16])
+        assert not getattr(attack, "rescale_slices", False)
+
+
+def test_attacks_of_users_have_blocks_within_slices_too(target, monkeypatch):
+    class Mine(SliceFrequencyAttack):
+        pass
+
+    monkeypatch.setitem(ROSTER, "mine", RosterEntry("mine", Mine))
+    mine = AttackRows(["mine"]).build(target(window=(32, 24, 16)))["mine"]
+    assert mine.block_size == [32, 24]
+    mine.check_image((1, 1, 32, 24, 16))
 
 
 def test_controls_are_known_by_their_class():

@@ -16,9 +16,10 @@ from ignite.metrics import Metric
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, ValidationHandler
 
+from monai_vafa.atomic import write_file
 from monai_vafa.handlers import TrainingCheckpoint
 from monai_vafa.hardening import run_training
-from monai_vafa.results.files import folder_lock, write_file
+from monai_vafa.results.files import folder_lock
 
 
 class Told(Metric):

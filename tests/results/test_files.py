@@ -3,18 +3,13 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 
 import pytest
+import torch
 
-from monai_vafa.results.files import (
-    CsvTable,
-    folder_lock,
-    number,
-    read_rows,
-    remove_partial_files,
-    write_file,
-    write_rows,
-)
+from monai_vafa.atomic import remove_partial_files, write_file, write_torch
+from monai_vafa.results.files import CsvTable, folder_lock, number, read_rows, read_text, write_rows, write_text
 
 
 def test_a_killed_write_leaves_the_old_file(tmp_path):
@@ -30,6 +25,19 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old"
     remove_partial_files(tmp_path)
     assert [p.name for p in tmp_path.rglob("*")] == ["a", "file.txt"]
+
+
+def test_a_folder_keeps_its_name_in_every_locale(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "fsdecode", lambda name: name.decode("latin-1"))
+    write_text(tmp_path / "Gefäß" / "a", "text")
+    assert read_text(tmp_path / "Gefäß" / "a") == "text"
+
+
+def test_weights_do_not_depend_on_the_process(tmp_path):
+    """Their hashes are compared."""
+    write_torch(tmp_path / "a.pt", {"weight": torch.ones(2)})
+    torch.testing.assert_close(torch.load(tmp_path / "a.pt", weights_only=True), {"weight": torch.ones(2)})
+    assert str(os.getpid()).encode() not in (tmp_path / "a.pt").read_bytes()
 
 
 def full(partial):
