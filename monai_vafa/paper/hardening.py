@@ -26,7 +26,6 @@ from monai_vafa.results.schema import CLEAN, LABEL, volume_name
 from .published import CONDITIONS, TABLE_2, TABLE_2_BUDGETS
 
 _WORST = "worst case"  # the group of attacks that makes the last column
-_LABELS = ["", "trained against"]
 _CELL = 1.7  # inches
 _MOST_COLUMNS = 6  # besides the reference; more are too small to read
 _MOST_ROWS = 8
@@ -64,7 +63,7 @@ def change_table(benchmark: Benchmark) -> Table:
     """
     columns = _columns(benchmark)
     references = {network: model for model, (network, against) in benchmark.hardened.items() if against == CLEAN}
-    rows, lonely, notes = [[*_LABELS, *columns]], {}, []
+    rows, lonely, notes = [["", "trained against", *columns]], {}, []
     for model, (network, against) in benchmark.hardened.items():
         if against == CLEAN:
             continue
@@ -198,5 +197,5 @@ def _same_height(label: nib.Nifti1Image, axial: int, other: nib.Nifti1Image) -> 
 def _load_ras(benchmark: Benchmark, model: str, kind: str, case: str, name: str) -> nib.Nifti1Image:
     """A volume ``(H, W, D, C)`` turned to RAS: the models of a benchmark need not share an orientation."""
     path = benchmark.folder / model / volume_name(kind, case, name)
-    affine = nib.load(path).affine  # type: ignore[attr-defined]
-    return nib.as_closest_canonical(nib.Nifti1Image(load_volume(path), affine))
+    voxels = load_volume(path)
+    return nib.as_closest_canonical(nib.Nifti1Image(voxels, nib.load(path).affine))  # type: ignore[attr-defined]

@@ -37,7 +37,7 @@ class Benchmark:
         if not content:
             raise FileNotFoundError(f"{self.folder / BENCHMARK} does not exist: not the folder of a benchmark.")
         self.status: str = content["status"]
-        self.description: str = content["description"]
+        self.description = str(content["description"])
         self.models: list[str] = content["models"]
         self.rows: dict[str, dict[str, Any]] = content["rows"]
         self.attacks = [name for name, row in self.rows.items() if row["parameter"] is None]

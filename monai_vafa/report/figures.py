@@ -172,7 +172,10 @@ def axial_slice(volume: np.ndarray, axial: int) -> np.ndarray:
 
 def load_volume(path: Path) -> np.ndarray:
     """Voxels ``(H, W, D, C)``; a 2-D image has a depth of 1."""
-    volume = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+    try:
+        volume = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+    except Exception as error:  # of nibabel, gzip, zlib and numpy
+        raise ValueError(f"{os.fspath(path)!r} is damaged: {error}; remove it, or run the attack again.") from error
     return volume.reshape((*volume.shape, 1, 1)[:4])
 
 

@@ -34,10 +34,10 @@ _FILES = {
 
 @contextmanager
 def _readable(folder: str | os.PathLike) -> Iterator[None]:
-    """Let errors name the folder: damaged files can raise anything."""
+    """Let errors of content name the folder: what is not as a run leaves it can raise anything."""
     try:
         yield
-    except FileNotFoundError:
+    except OSError:
         raise
     except Exception as error:
         raise ValueError(f"no report on {os.fspath(folder)!r}: {type(error).__name__}: {error}") from error
@@ -61,19 +61,20 @@ def write_report(folder: str | os.PathLike) -> None:
         if not (summary := read_json(root / SUMMARY)):
             raise FileNotFoundError(f"{root / SUMMARY} does not exist: not the folder of an attack run.")
         means, cases = summary["means"], case_rows(root, summary)
-        publish(
-            root,
-            title="Attack on a segmentation model",
-            description=summary["description"],
-            doubts=run_doubts(summary, cases),
-            sections=[
-                Section("Damage and visibility", [damage_table(means, notes=run_notes(summary, cases))]),
-                Section("Each class", [class_table(means)]),
-            ],
-            runs={"": summary},
-            threats={name: row["threat_model"] for name, row in summary["attacks"].items()},
-            files=RUN_FILES,
-        )
+        damage = damage_table(means, notes=run_notes(summary, cases))
+        sections = [Section("Damage and visibility", [damage]), Section("Each class", [class_table(means)])]
+        description, doubts = str(summary["description"]), run_doubts(summary, cases)
+        threats = {name: str(row["threat_model"]) for name, row in summary["attacks"].items()}
+    publish(
+        root,
+        title="Attack on a segmentation model",
+        description=description,
+        doubts=doubts,
+        sections=sections,
+        runs={"": summary},
+        threats=threats,
+        files=RUN_FILES,
+    )
 
 
 def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callable[[Benchmark], Section]] = ()) -> None:
@@ -101,24 +102,25 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
         benchmark = Benchmark(folder)
         models = benchmark.models
         runs = {model: benchmark.summaries[model] for model in models if benchmark.means(model)}
-        doubts = []
-        if benchmark.status != "complete":
-            doubts.append(f"This benchmark is not complete (status: {benchmark.status}).")
+        status = benchmark.status
+        doubts = [] if status == "complete" else [f"This benchmark is not complete (status: {status})."]
         doubts += [f"{model} has no results." for model in models if model not in runs]
         doubts += [f"{model}: {doubt}" for model in runs for doubt in run_doubts(runs[model], benchmark.cases[model])]
-        own = (visibility_section, transfer_section, checklist_section)
-        shown = [section(benchmark) for section in (damage_section, *sections, *own)]
-        files = {name: text for name, text in _FILES.items() if (benchmark.folder / name).is_file()}
-        publish(
-            benchmark.folder,
-            title=f"Robustness of {', '.join(models)}",
-            description=benchmark.description,
-            doubts=doubts,
-            sections=[*shown, Section("Each class", [class_table(benchmark.means(model), model) for model in runs])],
-            runs=runs,
-            threats={row: facts["threat_model"] for row in benchmark.attacks if (facts := benchmark.facts[row])},
-            files={**files, **{f"MODEL/{name}": text for name, text in RUN_FILES.items()}},
-        )
+        ours = (damage_section, visibility_section, transfer_section, checklist_section)
+        first, *others = [section(benchmark) for section in ours]
+        last = Section("Each class", [class_table(benchmark.means(model), model) for model in runs])
+        threats = {row: str(facts["threat_model"]) for row in benchmark.attacks if (facts := benchmark.facts[row])}
+    files = {name: text for name, text in _FILES.items() if (benchmark.folder / name).is_file()}
+    publish(
+        benchmark.folder,
+        title=f"Robustness of {', '.join(models)}",
+        description=benchmark.description,
+        doubts=doubts,
+        sections=[first, *(section(benchmark) for section in sections), *others, last],
+        runs=runs,
+        threats=threats,
+        files={**files, **{f"MODEL/{name}": text for name, text in RUN_FILES.items()}},
+    )
 
 
 def damage_section(benchmark: Benchmark) -> Section:
@@ -136,10 +138,7 @@ def damage_section(benchmark: Benchmark) -> Section:
             for group, attacks in benchmark.worst_cases.items()
             if group in means[model]
         ]
-        notes += run_notes(summary, benchmark.cases[model])
-        tables.append(
-            damage_table(means[model], model, notes) if means[model] else Table(model, [["no results"]], notes)
-        )
+        tables.append(damage_table(means[model], model, [*notes, *run_notes(summary, benchmark.cases[model])]))
     return Section("Damage and visibility", tables)
 
 

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
-import linecache
 import signal
-import traceback
 from collections.abc import Callable, Collection, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +38,9 @@ def generated(few: int, many: int, **strategies: Any) -> Callable[[Callable], Ca
         CASES[f"{check.__module__}.{check.__name__}"] = many
         fixtures = [name for name in inspect.signature(check).parameters if name not in strategies]
 
-        @pytest.mark.parametrize("cases", [pytest.param(few, id="few"), pytest.param(many, id="many", marks=_SLOW)])
+        @pytest.mark.parametrize(
+            "cases", [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.slow)]
+        )
         def test(cases: int, request: pytest.FixtureRequest) -> None:
             given, tried = {name: request.getfixturevalue(name) for name in fixtures}, 0
 
@@ -64,9 +65,6 @@ def generated(few: int, many: int, **strategies: Any) -> Callable[[Callable], Ca
         return test
 
     return decorate
-
-
-_SLOW = pytest.mark.slow
 
 
 def right_or_refused(
@@ -140,14 +138,15 @@ def _state(network: torch.nn.Module | None) -> Any:
 
 
 def _ours(error: BaseException, homes: Collection[Path]) -> bool:
-    """Whether the innermost line is a ``raise`` of this package, or an argument that a signature does not have."""
-    frame, number = list(traceback.walk_tb(error.__traceback__))[-1]
-    file = Path(frame.f_code.co_filename)
-    if isinstance(error, TypeError) and "argument" in str(error) and "keyword" in str(error) + "missing":
-        bound = file.name == "inspect.py" and frame.f_code.co_name == "_bind"
-        if bound or "unexpected keyword argument" in str(error):
-            return True
-    return any(map(file.is_relative_to, homes)) and linecache.getline(str(file), number).strip().startswith("raise")
+    """Whether a ``raise`` of this package made it, or Python did for a parameter that a class does not have."""
+    last = error.__traceback__
+    while last.tb_next is not None:
+        last = last.tb_next
+    code = last.tb_frame.f_code
+    file, raised = Path(code.co_filename), dis.opname[code.co_code[last.tb_lasti]] == "RAISE_VARARGS"
+    bound = code.co_name == "_bind" and file == Path(inspect.__file__)
+    misspelt = type(error) is TypeError and "__init__() got an unexpected keyword argument" in str(error)
+    return misspelt or (raised and (bound or any(map(file.is_relative_to, homes))))
 
 
 @contextmanager

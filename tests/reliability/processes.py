@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import itertools
-import json
 import logging
 import multiprocessing
 import os
@@ -213,23 +211,3 @@ def _before_each_window(function):
         return forward(self, x)
 
     UNet.forward = called
-
-
-def contents(folder):
-    """Every file of a run, without the seconds that it took."""
-    return {str(path.relative_to(folder)): _content(path) for path in sorted(Path(folder).rglob("*")) if path.is_file()}
-
-
-def _content(path):
-    if path.suffix == ".csv":
-        with open(path, newline="", encoding="utf-8") as file:
-            return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-    if path.suffix == ".json":
-        return _without_seconds(json.loads(path.read_text(encoding="utf-8")))
-    return path.read_bytes()
-
-
-def _without_seconds(content):
-    if isinstance(content, dict):
-        return {key: _without_seconds(value) for key, value in content.items() if key != "seconds"}
-    return [_without_seconds(value) for value in content] if isinstance(content, list) else content

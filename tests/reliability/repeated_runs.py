@@ -7,7 +7,6 @@ Runs of which every repetition must write the same: an attack, a benchmark and a
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import sys
@@ -81,26 +80,6 @@ def training(root: Path, output: Path, *, workers: int = 0, random: bool = True)
     made.finalize()
     (output / "losses.json").write_text(json.dumps(losses))
     return output
-
-
-def contents(folder: Path) -> dict[str, Any]:
-    """Every file by its name: its bytes, or what a table and a record say but for the time that things took."""
-    found: dict[str, Any] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
-        found[name] = path.read_bytes()
-        if path.suffix == ".csv":
-            with open(path, newline="", encoding="utf-8") as file:
-                found[name] = [{**row, "seconds": ""} for row in csv.DictReader(file)]
-        elif path.suffix == ".json":
-            found[name] = _without_seconds(json.loads(path.read_text(encoding="utf-8")))
-    return found
-
-
-def _without_seconds(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _without_seconds(value) for key, value in content.items() if key != "seconds"}
-    return [_without_seconds(value) for value in content] if isinstance(content, list) else content
 
 
 def _run(config: str, **settings: Any) -> None:

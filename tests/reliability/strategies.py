@@ -13,7 +13,10 @@ import nibabel as nib
 import numpy as np
 import torch
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes
 from monai.data import MetaTensor
+
+from monai_vafa import losses
 
 FLOATS = ("float32", "float64", "float16", "bfloat16", ">f4", ">f8")
 INTEGERS = ("uint8", "int16", "int64", "bool", ">i2")
@@ -32,6 +35,11 @@ VALUES = (
 
 # What an editor may put into a JSON file.
 JSON_VALUES = (None, True, False, 0, 1, -1, 2.5, 10**9, "", "text", "$1", "@network", "$nosuch", [], [1], {}, {"a": 1})
+# Of logits and labels.
+LOSSES = (
+    *(losses.DiceCrossEntropyLoss, losses.SoftDiceLoss, losses.CosPGDLoss, losses.SegPGDLoss),
+    *(losses.MaskedCrossEntropyLoss, losses.JensenShannonLoss),
+)
 # What an attack takes to be quick on volumes of 6 to 8 voxels a side.
 QUICK = {"steps": 2, "block_size": 4}
 
@@ -54,17 +62,16 @@ class Judged(torch.nn.Module):
         return self.body(volume if x.ndim == 5 else volume[..., None]).reshape(len(x), -1, *x.shape[2:]) * self.fixed
 
 
-def shapes(dims: Any = (0, 6), side: tuple[int, int] = (0, 12), voxels: int = 6000) -> st.SearchStrategy:
+def shapes(max_dims: int = 6, voxels: int = 6000) -> st.SearchStrategy:
     """Shapes of few enough voxels."""
 
-    @st.composite
-    def draw_shape(draw: Any) -> tuple[int, ...]:
-        shape = [draw(st.integers(*side)) for _ in range(draw(st.integers(*dims)))]
-        while math.prod(shape) > voxels:
-            shape[shape.index(max(shape))] //= 2
-        return tuple(shape)
+    def smaller(shape: tuple[int, ...]) -> tuple[int, ...]:
+        sides = list(shape)
+        while math.prod(sides) > voxels:
+            sides[sides.index(max(sides))] //= 2
+        return tuple(sides)
 
-    return draw_shape()
+    return array_shapes(min_dims=0, max_dims=max_dims, min_side=0, max_side=12).map(smaller)
 
 
 @st.composite
@@ -80,6 +87,8 @@ def volumes(
     size = draw(shapes() if shape is None else shape)
     dtype, layout, content = (draw(st.sampled_from(each)) for each in (dtypes, layouts, contents))
     values = filled(size, content, draw(st.integers(0, 999)))
+    if dtype in INTEGERS and dtype != "bool" and np.abs(values).max(initial=0) <= 1:
+        values = values * 3  # classes rather than zeros
     return arranged(values, dtype, layout, draw(st.sampled_from(kinds)))
 
 
@@ -100,8 +109,6 @@ def filled(shape: tuple[int, ...], content: str, seed: int) -> np.ndarray:
 
 def arranged(values: np.ndarray, dtype: str, layout: str, kind: str = "tensor") -> Any:
     """The values in a dtype and in a layout of memory."""
-    if dtype in ("uint8", "int16", "int64", ">i2") and np.isfinite(values).all() and np.abs(values).max(initial=0) <= 1:
-        values = values * 3  # classes rather than zeros
     with np.errstate(all="ignore"):
         array = np.array(values, "float32" if dtype == "bfloat16" else dtype)
     if layout == "transposed":
@@ -114,12 +121,11 @@ def arranged(values: np.ndarray, dtype: str, layout: str, kind: str = "tensor") 
         array = np.broadcast_to(array[..., :1], array.shape)
     elif layout == "frozen":
         array.flags.writeable = False
-    big = array.dtype.byteorder == ">"
-    if dtype != "bfloat16" and (kind == "array" or big):
+    if dtype != "bfloat16" and (kind == "array" or array.dtype.byteorder == ">"):
         return array
-    tensor = torch.from_numpy(np.array(array))
-    if layout not in ("plain", "frozen") and array.ndim and layout != "reversed":
-        tensor = torch.from_numpy(np.require(array, requirements="W")) if layout != "expanded" else tensor
+    # Torch has neither negative strides nor memory that is frozen.
+    kept = array.flags.writeable and layout != "reversed"
+    tensor = torch.from_numpy(array if kept else array.copy())
     if layout == "expanded" and array.ndim:
         tensor = tensor[..., :1].expand(array.shape)
     if dtype == "bfloat16":
@@ -140,19 +146,8 @@ def labels(draw: Any, shape: tuple[int, ...], classes: int = 3) -> Any:
     wrong = draw(st.sampled_from((None, None, None, None, 255.0, -1.0, -200.0, 0.5, 1e9, math.nan, math.inf, classes)))
     if wrong is not None and values.size:
         values.reshape(-1)[rng.integers(values.size)] = wrong
-    with np.errstate(all="ignore"):
-        array = np.array(values, "float32" if dtype == "bfloat16" else dtype)
-    kind = "array" if dtype.startswith(">") else draw(st.sampled_from(("tensor", "array", "meta")))
-    layout = draw(st.sampled_from(LAYOUTS[:5]))
-    if array.ndim and layout == "reversed":
-        array = np.flip(np.flip(array).copy())
-    elif layout == "transposed":
-        array = array.T.copy().T
-    if kind == "array" and dtype != "bfloat16":
-        return array
-    tensor = torch.from_numpy(np.array(array))
-    tensor = tensor.bfloat16() if dtype == "bfloat16" else tensor
-    return MetaTensor(tensor) if kind == "meta" else tensor
+    kinds = st.sampled_from(("tensor", "array", "meta"))
+    return arranged(values, dtype, draw(st.sampled_from(LAYOUTS[:5])), draw(kinds))
 
 
 def fields_of(attack: type) -> list[str]:

@@ -15,7 +15,8 @@ import pytest
 import torch
 from monai.utils import set_determinism
 
-from .repeated_runs import ATTACKS, attack, benchmark, contents, prepare, training
+from .contents import contents
+from .repeated_runs import ATTACKS, attack, benchmark, prepare, training
 
 ROOT = Path(__file__).parents[2]
 # Of the intensity range: convolutions of a batch of windows and of single ones may round differently.

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.reliability.contents import contents
 from tests.reliability.processes import (
     MINUTES,
     Command,
     call,
-    contents,
     count_calls,
     die_at_move,
     full_disk,

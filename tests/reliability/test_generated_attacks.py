@@ -97,15 +97,11 @@ def calls(draw):
 RANGES = st.sampled_from(((0.0, 1.0), (0.0, 1.0), None, None, (-1200.0, 2000.0), (0, 1e30), (0, 1e-30), (-1e38, 1e38)))
 
 
-@generated(60, 1500, case=calls(), intensity_range=RANGES, more=st.booleans())
-def test_images_and_labels(network, case, intensity_range, more):
+@generated(60, 1500, case=calls(), intensity_range=RANGES, void=st.booleans())
+def test_images_and_labels(network, case, intensity_range, void):
     name, image, label = case
-    attack = ROSTER[name].build(
-        **quick(name, intensity_range=intensity_range), **({"ignore_label": 255} if more else {})
-    )
-    result = right_or_refused(
-        lambda: attack.run(network, image, label), image, label, names=WORDS, network=network, also=(RuntimeError,) * 0
-    )
+    attack = ROSTER[name].build(**quick(name, intensity_range=intensity_range, ignore_label=255 if void else None))
+    result = right_or_refused(lambda: attack.run(network, image, label), image, label, names=WORDS, network=network)
     if refused(result):
         return
     check_result(attack, result.adversarial, image)
@@ -134,7 +130,6 @@ def check_result(attack, adversarial, image):
     change = (flat - clean).abs() / width * 255
     rounding = rounding / width * 255 + (clean.abs() / width * 255 * 1e-3 if attack.intensity_range else 0)
     if attack.budget == "eps" and type(attack).__name__ != "CoefficientAttack":
-        assert (change <= attack.eps + rounding + 1e-3 * 255).all()
-        assert (change <= attack.eps + 2 * rounding + 1e-3).all()
+        assert (change <= attack.eps + rounding + 1e-3).all()
     if attack.budget == "rmse":
         assert (change.square().mean(1, keepdim=True).sqrt() <= attack.rmse * 1.001 + 2 * rounding).all()

@@ -23,6 +23,7 @@ from monai_vafa.target import open_target
 from tests.report import results
 from tests.target import zoo
 
+from .contents import content_of
 from .judge import generated, refused, right_or_refused
 from .strategies import JSON_VALUES, Judged, damages, nifti, nifti_files
 
@@ -83,6 +84,21 @@ def put(content, path, value):
     content[path[-1]] = value
 
 
+def damaged(source, folder, name, damage, place, swap):
+    """A copy of a folder, with one file damaged."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+    path = folder / name
+    if swap and path.suffix == ".json":
+        content = json.loads(path.read_text())
+        paths = list(places(content))
+        put(content, paths[int(place[0] * len(paths))], place[1])
+        path.write_text(json.dumps(content))
+    else:
+        damage(path)
+    return path
+
+
 PLACE = st.tuples(st.floats(0, 0.999), st.sampled_from(JSON_VALUES))
 
 
@@ -96,16 +112,7 @@ PLACE = st.tuples(st.floats(0, 0.999), st.sampled_from(JSON_VALUES))
 )
 def test_bundles(bundle, tmp_path, name, damage, place, swap):
     folder = tmp_path / "softmax"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(bundle.folder, folder)
-    path = folder / name
-    if swap and path.suffix == ".json":
-        content = json.loads(path.read_text())
-        paths = list(places(content))
-        put(content, paths[int(place[0] * len(paths))], place[1])
-        path.write_text(json.dumps(content))
-    else:
-        damage(path)
+    path = damaged(bundle.folder, folder, name, damage, place, swap)
     names = ("softmax", "bundle", path.name)
     target = right_or_refused(lambda: open_target(folder, device="cpu"), folder, names=names, draws=True)
     if not refused(target):
@@ -115,6 +122,17 @@ def test_bundles(bundle, tmp_path, name, damage, place, swap):
 @pytest.fixture(scope="module")
 def target(bundle):
     return open_target(bundle.folder, device="cpu")
+
+
+def evaluator_of(target, folder, case):
+    return AttackEvaluator(
+        target=target,
+        attacks={"gn": {}},
+        cases=[case],
+        output_dir=folder,
+        segmentation_metrics={"dsc": DiceMetric(reduction="none")},
+        visibility_metrics={},
+    )
 
 
 def numbers_of(path):
@@ -141,14 +159,7 @@ def test_volumes(target, tmp_path, image, label, fit, damage, which):
     if which is not None:
         damage(paths[which])
     item = {"image": str(paths[0]), "label": str(paths[1])}
-    evaluator = AttackEvaluator(
-        target=target,
-        attacks={"gn": {}},
-        cases=[item],
-        output_dir=tmp_path / "out",
-        segmentation_metrics={"dsc": DiceMetric(reduction="none")},
-        visibility_metrics={},
-    )
+    evaluator = evaluator_of(target, tmp_path / "out", item)
 
     def run():
         evaluator.run()
@@ -164,17 +175,6 @@ def test_volumes(target, tmp_path, image, label, fit, damage, which):
         assert all(math.isfinite(value) for value in numbers_of(tmp_path / "out" / name))
     for path in (tmp_path / "out").rglob("*.nii.gz"):
         assert np.isfinite(np.asarray(nib.load(path).dataobj)).all()
-
-
-def evaluator_of(target, folder, case):
-    return AttackEvaluator(
-        target=target,
-        attacks={"gn": {}},
-        cases=[case],
-        output_dir=folder,
-        segmentation_metrics={"dsc": DiceMetric(reduction="none")},
-        visibility_metrics={},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -202,11 +202,7 @@ def test_runs_that_go_on_in_a_damaged_folder(finished, target, tmp_path, name, d
     ended = right_or_refused(lambda: evaluator_of(target, folder, case).run(), names=names, network=target.network)
     if not refused(ended):
         for table in ("cases.csv", "metrics.csv"):
-            rows, expected = (
-                [{**row, "seconds": ""} for row in csv.DictReader(open(root / table, newline=""))]  # noqa: SIM115
-                for root in (folder, source)
-            )
-            assert rows == expected
+            assert content_of(folder / table) == content_of(source / table)
 
 
 RUN_FILES = ("summary.json", "cases.csv", "metrics.csv", "adversarial/c1_pgd.nii.gz", "predictions/c2_label.nii.gz")
@@ -229,21 +225,6 @@ def benchmark_folder(tmp_path_factory):
     transfer = [{"case": "c1", "source": "m", "target": "m", "attack": "pgd", "dsc": 0.5}]
     folder = tmp_path_factory.mktemp("results") / "benchmark"
     return results.write_benchmark(folder, {"m": results.ROWS}, results.BASE, transfer, results.BUDGETS)
-
-
-def damaged(source, folder, name, damage, place, swap):
-    """A copy of a result folder, with one file damaged."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(source, folder)
-    path = folder / name
-    if swap and path.suffix == ".json":
-        content = json.loads(path.read_text())
-        paths = list(places(content))
-        put(content, paths[int(place[0] * len(paths))], place[1])
-        path.write_text(json.dumps(content))
-    else:
-        damage(path)
-    return path
 
 
 @generated(6, 200, name=st.sampled_from(RUN_FILES), damage=damages(), place=PLACE, swap=st.booleans())

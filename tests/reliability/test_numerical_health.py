@@ -16,36 +16,29 @@ from monai_vafa.attacks import CoefficientAttack, FastGradientSign, VolumetricFr
 from monai_vafa.attacks.roster import ROSTER
 from monai_vafa.frequency import block_spectrum, dct, idct, quantize, quantize_image, spectrum_to_image
 from monai_vafa.handlers import VAFTHandler
-from monai_vafa.losses import (
-    BlockSSIMLoss,
-    CosPGDLoss,
-    DiceCrossEntropyLoss,
-    FrequencyConsistencyLoss,
-    JensenShannonLoss,
-    MaskedCrossEntropyLoss,
-    SegPGDLoss,
-    SoftDiceLoss,
-)
+from monai_vafa.losses import BlockSSIMLoss, DiceCrossEntropyLoss, FrequencyConsistencyLoss
 from monai_vafa.metrics import FittingSSIMMetric, LPIPSMetric, changed_voxel_rate, linf_distance, rmse_distance
 from monai_vafa.outputs import predicted_labels
 from tests.handlers.conftest import loss_function, train  # noqa: F401
 from tests.metrics.test_lpips import trunk  # noqa: F401
 
-LOSSES = (DiceCrossEntropyLoss, SoftDiceLoss, CosPGDLoss, SegPGDLoss, MaskedCrossEntropyLoss, JensenShannonLoss)
+from .strategies import LOSSES
+
+logger = logging.getLogger(__name__)
+
 HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 CONTENTS = ("noise", "constant", "zero", "one", "flat", "spike")
 # Float16 ends at 65504, so wider units are for bfloat16 and float32.
 RANGES = ((0.0, 1.0), None, (0.0, 1e-6), (-1000.0, 1000.0))
 WIDE = ((0.0, 1e6), (-1e6, 1e6))
-MANY = [pytest.param(10, id="100"), pytest.param(100, id="1000", marks=pytest.mark.slow)]
+MANY = [100, pytest.param(1000, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(autouse=True)
-def quiet():
+def quiet(caplog):
     """Images that fill next to nothing of their range are warned of, as they should be."""
-    logging.disable(logging.WARNING)
-    yield
-    logging.disable(logging.NOTSET)
+    caplog.set_level(logging.ERROR, "monai_vafa")
+    caplog.set_level(logging.INFO, __name__)
 
 
 class Draw:
@@ -95,7 +88,7 @@ def network(middle="plain"):
 def test_attacks_in_half_precision(cases, dtype, how):
     """Every attack of the roster, on images of any content and units, with networks of three kinds."""
     names = list(ROSTER)
-    for number in range(cases * 10 // 4):
+    for number in range(cases // 4):
         draw = Draw(number)
         entry = ROSTER[names[number % len(names)]]
         model = network(draw.of(["plain", "instance", "batch"]))
@@ -132,7 +125,7 @@ def test_attacks_in_half_precision(cases, dtype, how):
 @pytest.mark.parametrize("cases", MANY)
 def test_losses_of_logits_in_half_precision(cases):
     """Values and gradients are finite for logits up to the largest of float16, also where all voxels are right."""
-    for number in range(cases * 10):
+    for number in range(cases):
         draw = Draw(number)
         dtype, scale = draw.of([*HALF.values(), torch.float32]), draw.of([0.0, 1e-6, 1.0, 10.0, 1e3, 6e4])
         activation, kind = draw.of(["softmax", "sigmoid"]), draw.of(["random", "one class", "right"])
@@ -154,7 +147,7 @@ def test_losses_of_logits_in_half_precision(cases):
 
 @pytest.mark.parametrize("cases", MANY)
 def test_comparisons_of_images_in_half_precision(cases):
-    for number in range(cases * 10):
+    for number in range(cases):
         draw = Draw(number)
         dtype = draw.of([*HALF.values(), torch.float32])
         clean = draw.image(draw.of(CONTENTS), 2, 1, 8, 8, 8).to(dtype)
@@ -247,8 +240,9 @@ def furthest(one, other):
 def test_dct_in_float32(side, most):
     """In intensity levels; coefficients are up to 128 * sqrt(side^3)."""
     volume = Draw(side).rand(1, side, side, side) * 255 - 128
-    assert furthest(dct(volume), dct(volume.double())) < most
-    assert furthest(idct(dct(volume)), volume) < most
+    there, back = furthest(dct(volume), dct(volume.double())), furthest(idct(dct(volume)), volume)
+    logger.info("DCT of side %d: %.2g there, %.2g there and back", side, there, back)
+    assert max(there, back) < most
 
 
 def ssim64(x, y, side, sigma):
@@ -267,14 +261,20 @@ def ssim64(x, y, side, sigma):
 @pytest.mark.parametrize(("contrast", "most"), [(1.0, 1e-6), (1e-2, 2e-4), (1e-4, 2e-4)])
 def test_ssim_in_float32(contrast, most):
     """Where there is little contrast, variances are differences of nearly equal numbers, worst in large windows."""
+    differences = {"loss": [], "metric": []}
     for number in range(20):
         draw = Draw(number)
         x = (0.5 + contrast * (draw.rand(1, 1, 16, 16, 16) - 0.5)).clamp(0, 1)
         y = (x + contrast * 0.2 * draw.randn(*x.shape)).clamp(0, 1)
         loss = BlockSSIMLoss(16)(x, y)
-        assert furthest(1 - loss, ssim64(x.double(), y.double(), 3, 1.5)) < min(most, 2e-5)
-        assert furthest(loss, BlockSSIMLoss(16)(x.double(), y.double())) < min(most, 2e-5)
-        assert furthest(FittingSSIMMetric(spatial_dims=3)(x, y), ssim64(x.double(), y.double(), 11, 1.5)) < most
+        metric = FittingSSIMMetric(spatial_dims=3)(x, y)
+        differences["loss"].append(furthest(1 - loss, ssim64(x.double(), y.double(), 3, 1.5)))
+        differences["loss"].append(furthest(loss, BlockSSIMLoss(16)(x.double(), y.double())))
+        differences["metric"].append(furthest(metric, ssim64(x.double(), y.double(), 11, 1.5)))
+    largest = {name: max(values) for name, values in differences.items()}
+    logger.info("SSIM at contrast %g: %s", contrast, largest)
+    assert largest["loss"] < min(most, 2e-5)
+    assert largest["metric"] < most
 
 
 def test_block_quantisation_in_float32():
@@ -287,8 +287,9 @@ def test_block_quantisation_in_float32():
         other += int(((hard[0] - hard[1]).abs() > 10).sum())
         soft = max(soft, furthest(*gentle))
         most = max(most, furthest(quantize_image(image, 20.0, 8), quantize_image(image.double(), 20.0, 8)))
-    assert other == 0 and most < 1e-6, (other, most)  # of [0, 1]
-    assert soft < 5e-2, soft  # levels; the slope is up to 298
+    logger.info("quantisation: %.2g of [0, 1], soft %.2g levels", most, soft)
+    assert other == 0 and most < 1e-6  # of [0, 1]
+    assert soft < 5e-2  # levels; the slope is up to 298
 
 
 def dice_cross_entropy(model, image, label):
@@ -307,11 +308,15 @@ def cases():
 
 def test_one_step_of_fgsm_in_float32(cases):
     """All signs are those of a float64 gradient."""
+    differing = entries = 0
     for model, double, image, label in cases:
         variable = image.double().requires_grad_()
         (gradient,) = torch.autograd.grad(dice_cross_entropy(double, variable, label), variable)
         expected = (image.double() + 4 / 255 * gradient.sign()).clamp(0, 1)
-        assert furthest(FastGradientSign()(model, image, label), expected) < 1e-6
+        differing += int(((FastGradientSign()(model, image, label) - expected).abs() > 1e-6).sum())
+        entries += image.numel()
+    logger.info("FGSM: %d of %d voxels go the other way", differing, entries)
+    assert differing == 0
 
 
 def test_one_step_of_vafa_in_float32(cases):
@@ -329,7 +334,8 @@ def test_one_step_of_vafa_in_float32(cases):
         assert furthest(result.adversarial, made.detach().clamp(0, 1)) < 1e-6
         differing += int((result.tables.double() != expected).sum())
         entries += expected.numel()
-    assert differing / entries < 1e-4, (differing, entries)
+    logger.info("VAFA: %d of %d entries go the other way", differing, entries)
+    assert differing / entries < 1e-4
 
 
 def test_one_step_on_coefficients_in_float32(cases):
@@ -345,4 +351,5 @@ def test_one_step_on_coefficients_in_float32(cases):
         change = block_spectrum(attack(model, image, label).double(), 8) - spectrum.detach()
         differing += int(((change - expected).abs() > 1e-3).sum())
         entries += change.numel()
-    assert differing / entries < 1e-4, (differing, entries)
+    logger.info("coefficients: %d of %d entries go the other way", differing, entries)
+    assert differing / entries < 1e-4
