@@ -131,7 +131,8 @@ class SlidingWindowAttack:
         """The adversarial volume, and its means of ``nonfinite`` and ``zero_gradient``."""
         # Windows of one volume share its range, not each its own.
         low, high = attack.intensity_range or (float(volume.min()), float(volume.max()))
-        intensity_range = (low, high) if high > low else (low, low + 1.0)
+        # A constant volume has a width of 1, or of what its floats can still tell apart.
+        intensity_range = (low, high if high > low else low + max(1.0, 1e-6 * abs(low)))
         missing = [max(r - s, 0) for r, s in zip(roi_size, volume.shape[2:], strict=True)]
         padding = [p for m in reversed(missing) for p in (m // 2, m - m // 2)]
         padded = F.pad(volume, padding, value=min(max(0.0, low), high))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data lists of the two public data sets of the paper, with its splits. Both require registration to download."""
+"""Data lists of public data sets: the two of the paper, with its splits, and one that anybody can download."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # Synapse: 18 / 12 volumes, as in the paper's code and in most work on it. ACDC: 70 / 10 / 20 patients, the split of
-# nnFormer, which the UNETR++ and VAFA papers follow.
+# nnFormer, which the UNETR++ and VAFA papers follow. Hippocampus: 150 / 50 of the 260 labelled cases of the Decathlon,
+# 15 of the 150 (drawn at random) for validation during training.
 _SETS = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
-SYNAPSE_CLASSES, ACDC_CLASSES = (tuple(_SETS[name]["classes"]) for name in ("synapse", "acdc"))
+SYNAPSE_CLASSES, ACDC_CLASSES, HIPPOCAMPUS_CLASSES = (
+    tuple(_SETS[name]["classes"]) for name in ("synapse", "acdc", "hippocampus")
+)
+
+
+class OtherDataError(FileNotFoundError):
+    """A folder that holds no file at all of a data set."""
 
 
 def synapse_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, str]]]:
@@ -28,12 +35,25 @@ def synapse_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str,
     Raises:
         FileNotFoundError: If a volume or its label is missing; names the files.
     """
-    found = _files_by_name(dataset_dir)
-    return {
-        section: _pairs(found, {f"img{n:04d}.nii.gz": f"label{n:04d}.nii.gz" for n in numbers}, dataset_dir)
-        for section, numbers in _SETS["synapse"].items()
-        if section != "classes"
-    }
+    return _numbered("synapse", "img{:04d}.nii.gz", "label{:04d}.nii.gz", dataset_dir)
+
+
+def hippocampus_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, str]]]:
+    """
+    Hippocampus MR of the Medical Segmentation Decathlon (task 4): 200 crops, 3 classes (:data:`HIPPOCAMPUS_CLASSES`).
+
+    Args:
+        dataset_dir: folder with ``imagesTr/hippocampus_001.nii.gz`` ... and ``labelsTr`` likewise at any depth, as
+            :class:`monai.apps.DecathlonDataset` downloads them.
+
+    Returns:
+        ``"training"`` (135), ``"validation"`` (15) and ``"test"`` (50): lists of ``{"image": path, "label": path}``.
+
+    Raises:
+        FileNotFoundError: If an image or its label is missing; names the files, and where to get them.
+    """
+    name = "hippocampus_{:03d}.nii.gz"
+    return _numbered("hippocampus", f"imagesTr/{name}", f"labelsTr/{name}", dataset_dir)
 
 
 def acdc_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, str]]]:
@@ -51,7 +71,7 @@ def acdc_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, st
     Raises:
         FileNotFoundError: If a patient or a label is missing; names the files.
     """
-    found = _files_by_name(dataset_dir)
+    found = _files(dataset_dir)
     frames: dict[int, list[str]] = {}
     for name in sorted(found):
         if match := re.fullmatch(r"patient(\d{3})_frame\d{2}\.nii\.gz", name):
@@ -61,18 +81,37 @@ def acdc_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, st
         section = next((other for other in ("test", "validation") if patient in _SETS["acdc"][other]), "training")
         for name in frames.get(patient) or [f"patient{patient:03d}_frame01.nii.gz"]:
             split[section][name] = name.replace(".nii.gz", "_gt.nii.gz")
-    return {section: _pairs(found, wanted, dataset_dir) for section, wanted in split.items()}
+    return _pairs("acdc", found, split, dataset_dir)
 
 
-def _files_by_name(dataset_dir: str | os.PathLike) -> dict[str, Path]:
-    return {path.name: path for path in Path(dataset_dir).rglob("*.nii.gz")}
+def _numbered(name: str, image: str, label: str, dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, str]]]:
+    """Data list of a set whose files are numbered."""
+    numbers = {
+        section: _SETS[name][section] for section in ("training", "validation", "test") if section in _SETS[name]
+    }
+    split = {section: {image.format(n): label.format(n) for n in each} for section, each in numbers.items()}
+    return _pairs(name, _files(dataset_dir), split, dataset_dir)
+
+
+def _files(dataset_dir: str | os.PathLike) -> dict[str, Path]:
+    """Files by their names, with and without that of their folder."""
+    paths = sorted(Path(dataset_dir).rglob("*.nii.gz"))
+    return {name: path for path in paths for name in (path.name, f"{path.parent.name}/{path.name}")}
 
 
 def _pairs(
-    found: Mapping[str, Path], wanted: Mapping[str, str], dataset_dir: str | os.PathLike
-) -> list[dict[str, str]]:
-    missing = [name for pair in wanted.items() for name in pair if name not in found]
-    if missing:
+    name: str, found: Mapping[str, Path], split: Mapping[str, Mapping[str, str]], dataset_dir: str | os.PathLike
+) -> dict[str, list[dict[str, str]]]:
+    """Images and labels of every section."""
+    wanted = [file for pairs in split.values() for pair in pairs.items() for file in pair]
+    if missing := [file for file in wanted if file not in found]:
         some = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
-        raise FileNotFoundError(f"dataset_dir={os.fspath(dataset_dir)!r} lacks {len(missing)} files: {some}.")
-    return [{"image": str(found[image]), "label": str(found[label])} for image, label in wanted.items()]
+        sizes = ", ".join(f"{len(pairs)} for {section}" for section, pairs in split.items())
+        raise (OtherDataError if len(missing) == len(wanted) else FileNotFoundError)(
+            f"dataset_dir={os.fspath(dataset_dir)!r} lacks {len(missing)} of {len(wanted)} files: {some}. "
+            f"It needs images and labels of {name}, {sizes}, from {_SETS[name]['source']}."
+        )
+    return {
+        section: [{"image": str(found[image]), "label": str(found[label])} for image, label in pairs.items()]
+        for section, pairs in split.items()
+    }

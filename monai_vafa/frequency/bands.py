@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from numbers import Real
 
@@ -46,8 +45,9 @@ def expand_bands(weights: Sequence[float], block: Sequence[int]) -> torch.Tensor
     Raises:
         ValueError: If there are no weights, a weight is below 0, or all are 0.
     """
-    usable = np.ndim(weights) == 1 and all(isinstance(w, Real) and 0 <= w < math.inf for w in weights)
+    most = torch.finfo(torch.float32).max
+    usable = np.ndim(weights) == 1 and all(isinstance(w, Real) and 0 <= w <= most for w in weights)
     if not (usable and any(weights)):
-        raise ValueError(f"band_weights={weights!r} must be numbers of at least 0, not all 0.")
+        raise ValueError(f"band_weights={weights!r} must be numbers of float32 of at least 0, not all 0.")
     position = in_plane_frequency(block) / BAND_WIDTH
     return torch.from_numpy(np.interp(position.numpy(), np.arange(len(weights)), weights)).float()

@@ -147,9 +147,11 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
     write_text(path, text.getvalue())
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file; none if there is no such file."""
-    rows = csv.DictReader(io.StringIO(read_text(path), newline="")) if path.is_file() else ()
+def read_rows(path: Path, *, ragged: bool = False) -> list[dict[str, str]]:
+    """Rows of a CSV file; none if there is no such file. ``ragged``: rows of another length than the header may be."""
+    rows = list(csv.DictReader(io.StringIO(read_text(path), newline=""))) if path.is_file() else []
+    if not ragged and any(None in row or None in row.values() for row in rows):
+        raise ValueError(f"{os.fspath(path)!r} is damaged: a row is not as long as the header; restore or remove it.")
     return [{k: _QUOTED.sub("", cell) if isinstance(cell, str) else cell for k, cell in row.items()} for row in rows]
 
 
@@ -174,7 +176,7 @@ class CsvTable:
 
     def __init__(self, path: Path | None, keys: Sequence[str], columns: Sequence[str] = ()) -> None:
         self.path, self.keys, self.columns = path, keys, columns or keys
-        self.groups = self._grouped([] if path is None else read_rows(path))
+        self.groups = self._grouped([] if path is None else read_rows(path, ragged=True))
 
     def _grouped(self, rows: Iterable[dict[str, str]]) -> dict[tuple[str, ...], list[dict[str, str]]]:
         groups: dict[tuple[str, ...], list[dict[str, str]]] = {}

@@ -71,6 +71,8 @@ class ResultFolder:
     def _load(self) -> list[str]:
         """Read what is finished; returns lines on what is damaged."""
         manifest, summary = whole_json(self.folder / MANIFEST), whole_json(self.folder / SUMMARY)
+        if not all(_two_levels(manifest.get(key, {})) for key in ("inputs", "finished")):
+            manifest = {}
         place, way_out = f"output_dir={os.fspath(self.folder)!r}", "Choose another output_dir, or remove this one."
         earlier = manifest.get("parameters", summary.get("parameters"))
         self.parameters = join_parameters(earlier, self._given, place=place, way_out=way_out)
@@ -169,6 +171,11 @@ def whole_json(path: Path) -> dict[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _two_levels(content: Any) -> bool:
+    """Whether it is a dictionary of dictionaries."""
+    return isinstance(content, dict) and all(isinstance(each, dict) for each in content.values())
 
 
 def rows_digest(rows: Sequence[Mapping[str, str]]) -> str:

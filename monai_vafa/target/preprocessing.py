@@ -77,6 +77,8 @@ class Preprocessing(Transform):
         # Stands in for cases without a label, which the transforms of a training may reject.
         self.unlabelled: Preprocessing | None = None
         parts = flat(transform)
+        if wrong := [part for part in parts if not callable(part)]:
+            raise ValueError(f"bundle: its preprocessing holds {wrong[0]!r}, which is not a transform.")
         if random := [type(part).__name__ for part in parts if isinstance(part, RandomizableTrait)]:
             raise ValueError(
                 f"preprocessing is random ({', '.join(random)}), so it is that of a training; name the validation's "

@@ -52,7 +52,7 @@ def test_acdc_has_the_published_split(acdc):
 
 def test_missing_files_are_named(synapse):
     (synapse / "labelsTr" / "label0004.nii.gz").unlink()
-    with pytest.raises(FileNotFoundError, match=r"lacks 1 files: label0004\.nii\.gz"):
+    with pytest.raises(FileNotFoundError, match=r"lacks 1 of 60 files: label0004\.nii\.gz\. .*12 for validation"):
         synapse_datalist(synapse)
 
 
