@@ -163,11 +163,13 @@ class BundleTarget(Target):
         there is one already.
 
         Args:
-            dataset_dir: a folder. The first of these that it holds: images with labels in a layout that
-                :func:`monai_vafa.data.folder_cases` knows, the files that the config looks for, images without labels.
+            dataset_dir: a folder. The first of these that it holds: the files of the config's own ``datalist``, images
+                with labels in a layout that :func:`monai_vafa.data.folder_cases` knows, the files that the config
+                looks for, images without labels.
                 ``None`` for the cases that the config names, with the labels that the config's ``dataset_dir`` has for
                 them.
-            section: section of the folder's ``dataset.json``, see :func:`monai_vafa.data.folder_cases`.
+            section: section of that ``datalist`` or of the folder's ``dataset.json``, see
+                :func:`monai_vafa.data.folder_cases`.
 
         Returns:
             a dictionary for each case, for :meth:`preprocess`.

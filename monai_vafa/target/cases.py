@@ -14,8 +14,9 @@ import torch
 from monai.utils import ensure_tuple
 
 from monai_vafa.data.folder import find_cases, warn_of_gaps
+from monai_vafa.data.public import OtherDataError
 
-from .config import Configs, Parts
+from .config import Configs, Parts, read_config
 from .preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ Items = list[dict[str, Any]]
 
 
 def cases_of_config(parts: Parts, preprocessing: Preprocessing) -> Items:
-    """Cases that a config names, with the labels of its ``dataset_dir`` if it names images alone."""
+    """Cases that a config names, with the labels of its ``datalist`` or ``dataset_dir`` if it names images alone."""
     image_key, label_key, file_keys = preprocessing.image_key, preprocessing.label_key, preprocessing.file_keys
     problem = "names no cases here"
     items: Items = []
@@ -42,7 +43,7 @@ def cases_of_config(parts: Parts, preprocessing: Preprocessing) -> Items:
     if not items:
         raise ValueError(f"bundle {parts.name}: its config {problem}. Give dataset_dir, a folder of images and labels.")
     if not any(label_key in item for item in items):
-        labels = _labels_in(parts.optional("dataset_dir"))
+        labels = _labels(parts)
         for item in items:
             if (files := _resolved(item, image_key)) in labels:
                 item[label_key] = labels[files]
@@ -61,6 +62,9 @@ def cases_of_folder(
 ) -> Items:
     """Cases of a folder, see :meth:`monai_vafa.target.BundleTarget.cases`."""
     root = Path(dataset_dir).expanduser().resolve()
+    there = replace(configs, device=torch.device("cpu"), overrides={**configs.overrides, "dataset_dir": str(root)})
+    if own := _own_list(there, preprocessing, section):
+        return own
     try:
         found, problem = find_cases(root, section=section, channels=channels), ""
     except ValueError as error:
@@ -68,7 +72,6 @@ def cases_of_folder(
             raise
         found, problem = [], str(error)
     if section is None and not any("label" in item for item in found):
-        there = replace(configs, device=torch.device("cpu"), overrides={**configs.overrides, "dataset_dir": str(root)})
         try:
             own = cases_of_config(there.open(), preprocessing)
         except ValueError as error:
@@ -85,12 +88,37 @@ def cases_of_folder(
     return [{keys.get(key, key): value for key, value in item.items()} for item in found]
 
 
-def _labels_in(dataset_dir: Any) -> dict[tuple[Path, ...], Any]:
-    """Files of an image -> label, for the labelled images of a folder."""
-    if not isinstance(dataset_dir, (str, os.PathLike)):
-        return {}
+def _own_list(configs: Configs, preprocessing: Preprocessing, section: str | None) -> Items:
+    """Cases of the data list that a config itself makes of its ``dataset_dir``; none if there are other data in it."""
+    if not any("datalist" in read_config(path) for path in configs.files):
+        return []
+    parts = configs.open()
     try:
-        cases = find_cases(dataset_dir)
+        lists = parts.optional("datalist")
+    except ValueError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OtherDataError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        logger.warning("not the data of %s, so what the folder lists is taken: %s", parts.name, cause)
+        return []
+    if section is None:
+        return cases_of_config(parts, preprocessing)
+    if section not in lists:
+        raise ValueError(f"section={section!r} is none of those of {parts.name}: {', '.join(lists)}.")
+    keys = {"image": preprocessing.image_key, "label": preprocessing.label_key}
+    return [{keys.get(key, key): value for key, value in item.items()} for item in lists[section]]
+
+
+def _labels(parts: Parts) -> dict[tuple[Path, ...], Any]:
+    """Files of an image -> label, for the labelled images of a config's data list or folder."""
+    try:
+        lists, dataset_dir = parts.optional("datalist"), parts.optional("dataset_dir")
+        if isinstance(lists, Mapping):
+            cases = [case for each in lists.values() for case in each]
+        else:
+            cases = find_cases(dataset_dir) if isinstance(dataset_dir, (str, os.PathLike)) else []
     except (FileNotFoundError, ValueError) as error:
         logger.warning("labels are not looked for: %s", error)
         return {}

@@ -48,6 +48,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
     "data": ("val_dataset#data",),
     "dataset_dir": (),
+    "datalist": ("datalist",),
     "class_names": ("class_names",),
     "loss": ("loss", "lossfn", "loss_function", "train#loss", "train#trainer#loss_function"),
     "checkpoint": ("checkpoint", "ckpt_path"),
