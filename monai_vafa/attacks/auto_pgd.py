@@ -12,14 +12,13 @@ import torch
 from monai_vafa.losses import MaskedCrossEntropyLoss
 
 from .base import AttackResult
-from .checks import check_eps
 from .gradient import (
     LEVELS,
     Best,
     IterativeAttack,
+    LinfAttack,
     LinfPerturbation,
     damage_of,
-    linf_bound,
     more_damaging,
     where_active,
 )
@@ -33,7 +32,7 @@ _LARGER_RADII = ((2.0, 0.3), (1.5, 0.3))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class AutoPGD(IterativeAttack):
+class AutoPGD(LinfAttack, IterativeAttack):
     """
     APGD: steps of ``2 eps``, halved for each volume where they no longer help (Croce, Hein, ICML 2020, Algorithm 1).
 
@@ -47,7 +46,6 @@ class AutoPGD(IterativeAttack):
     finds no more.)
 
     Args:
-        eps: largest change of a voxel, in intensity levels (0-255 scale).
         steps: number of gradient steps, over all radii.
         random_start: start anywhere in the ball; ``False`` starts at the clean image.
         shrink_radius: spend 30 % of the steps within ``2 eps`` and 30 % within ``1.5 eps``, and continue from the best
@@ -55,15 +53,12 @@ class AutoPGD(IterativeAttack):
         loss: ``None`` for :class:`monai_vafa.losses.MaskedCrossEntropyLoss`;
             :class:`monai_vafa.losses.JensenShannonLoss` is the other one of SEA.
 
-    All others: see :class:`Attack`.
+    All others: see :class:`LinfAttack`.
 
     Raises:
         ValueError: If a parameter is out of range, or masked cross entropy is to be targeted.
     """
 
-    budget = "eps"
-
-    eps: float = 4.0
     random_start: bool = True
     shrink_radius: bool = True
 
@@ -75,11 +70,6 @@ class AutoPGD(IterativeAttack):
                 "monai.losses.DiceCELoss(to_onehot_y=True, softmax=True, lambda_dice=0), or for sigmoid outputs "
                 "torch.nn.BCEWithLogitsLoss()."
             )
-        self.eps = check_eps(self.eps)
-
-    @property
-    def threat_model(self) -> str:
-        return f"{super().threat_model}; {linf_bound(self.eps)}"
 
     def _stages(self) -> list[tuple[float, int]]:
         """Radius in intensity levels, and number of steps, of each stage."""

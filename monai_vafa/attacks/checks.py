@@ -107,11 +107,7 @@ def check_fields(attack: Any) -> None:
 
 
 def check_levels(attack: Any) -> None:
-    """
-    A budget and steps that can change something, in intensity levels (0-255 scale).
-
-    In the literature, budgets are often written as 8/255 of a range of 1; here that would be a thirtieth of a level.
-    """
+    """A budget and steps that can change something: 8/255, as the literature has it, would be 0.03 of a level here."""
     if attack.budget not in _IN_LEVELS:
         return
     name, budget, step_size = attack.budget, getattr(attack, attack.budget), getattr(attack, "step_size", None)
@@ -152,16 +148,12 @@ def plain_tensor(name: str, data: Any) -> torch.Tensor:
     """A tensor without meta data and gradient, also of a NumPy array of any byte order and strides."""
     if isinstance(data, np.ndarray) and data.dtype.kind in "buif":
         native = data.dtype.newbyteorder("=") if data.dtype.itemsize <= 8 else np.float64
-        data = np.array(data, native, order="C")
-    if not isinstance(data, torch.Tensor | np.ndarray) or not _real(data):
+        data = convert_to_tensor(np.array(data, native, order="C"))
+    if not isinstance(data, torch.Tensor) or data.is_complex():
         kind = getattr(data, "dtype", type(data).__name__)
         raise TypeError(f"{name} must be a tensor or NumPy array of real numbers, got {kind}.")
     plain: torch.Tensor = convert_to_tensor(data, track_meta=False)
     return plain.detach()
-
-
-def _real(data: torch.Tensor | np.ndarray) -> bool:
-    return not data.is_complex() if isinstance(data, torch.Tensor) else data.dtype.kind in "buif"
 
 
 def check_image_values(image: torch.Tensor) -> None:
@@ -200,11 +192,7 @@ def check_label(label: torch.Tensor, image: torch.Tensor, ignore_label: int | No
 def value_range(
     image: torch.Tensor, intensity_range: Sequence[float] | None, *, told: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """
-    Lowest value and width (1 if constant) of each volume's range, shaped to broadcast against the batch.
-
-    ``told``: whether to warn of an image that fills next to nothing of the range.
-    """
+    """Lowest value and width (1 if constant) of each volume's range; ``told`` warns if the image fills little of it."""
     shape = (-1, *[1] * (image.ndim - 1))
     lowest, highest = image.flatten(1).amin(1), image.flatten(1).amax(1)
     if intensity_range is None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from tqdm.auto import trange
 
 from .base import Attack, AttackResult
-from .checks import check_count
+from .checks import check_count, check_eps
 from .draws import Draws
 from .objective import LossFunction, Objective
 
@@ -43,9 +43,9 @@ class Perturbation(ABC):
     def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
         """Move ``variable`` up the gradient of ``gain`` ``(B,)``, for the volumes in ``active`` ``(B,)``, bool."""
 
-    @abstractmethod
     def final(self, last: torch.Tensor) -> torch.Tensor:
         """The image that the attack returns after its last step; ``last`` is that of the last step."""
+        return last
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -61,6 +61,8 @@ class IterativeAttack(Attack):
 
     All others: see :class:`Attack`.
     """
+
+    _reports_tables: ClassVar[bool] = False
 
     steps: int = 20
 
@@ -114,11 +116,32 @@ class IterativeAttack(Attack):
         if active.any():
             with torch.no_grad():
                 adversarial = where_active(active, perturbation.final(adversarial), adversarial)
-        return AttackResult(adversarial, losses=torch.stack(trace), steps=used, tables=self._tables(perturbation))
+        tables = perturbation.variable if self._reports_tables else None
+        return AttackResult(adversarial, losses=torch.stack(trace), steps=used, tables=tables)
 
-    def _tables(self, perturbation: Perturbation) -> torch.Tensor | None:
-        """Quantisation tables to report, where the attack has any."""
-        return None
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class LinfAttack(Attack):
+    """
+    Base of the attacks within an L-inf ball around the image.
+
+    Args:
+        eps: largest change of a voxel, in intensity levels (0-255 scale).
+
+    All others: see :class:`Attack`.
+    """
+
+    budget = "eps"
+
+    eps: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.eps = check_eps(self.eps)
+
+    @property
+    def threat_model(self) -> str:
+        return f"{super().threat_model}; may change: each voxel by at most {self.eps:g} of 255"
 
 
 class Best:
@@ -182,11 +205,6 @@ class LinfPerturbation(Perturbation):
 
     def _project(self, image: torch.Tensor) -> torch.Tensor:
         return (self._clean + (image - self._clean).clamp(-self._eps, self._eps)).clamp(0, 1)
-
-
-def linf_bound(eps: float) -> str:
-    """What a ball of radius ``eps`` allows, in the words of a threat model."""
-    return f"may change: each voxel by at most {eps:g} of 255"
 
 
 def where_active(active: torch.Tensor, moved: torch.Tensor, still: torch.Tensor) -> torch.Tensor:

@@ -12,17 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 from monai_vafa.losses import CosPGDLoss, SegPGDLoss
 
 from .base import AttackResult
-from .checks import check_choice, check_count, check_eps, check_positive
-from .gradient import (
-    LEVELS,
-    Best,
-    IterativeAttack,
-    LinfPerturbation,
-    Perturbation,
-    damage_of,
-    linf_bound,
-    where_active,
-)
+from .checks import check_choice, check_count, check_positive
+from .gradient import LEVELS, Best, IterativeAttack, LinfAttack, LinfPerturbation, damage_of, where_active
 from .objective import LossFunction, Objective
 
 Recipe = Literal["tuned", "upstream"]
@@ -32,41 +23,31 @@ _UPSTREAM_STEP = 0.01 * LEVELS
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class BasicIterative(IterativeAttack):
+class BasicIterative(LinfAttack, IterativeAttack):
     """
     BIM: sign steps, projected to the ball after each (Kurakin, Goodfellow, Bengio, arXiv 1607.02533).
 
     Args:
         recipe: ``"tuned"``, or ``"upstream"`` for the authors' released code of VAFA.
-        eps: largest change of a voxel, in intensity levels (0-255 scale).
         step_size: change of a voxel per step, in intensity levels. ``None``: ``eps / 4``, in recipe ``"upstream"``
             2.55 (0.01 of [0, 1]) whatever ``eps``.
-        steps: number of steps.
 
-    All others: see :class:`Attack`.
+    All others: see :class:`LinfAttack` and :class:`IterativeAttack`.
     """
 
-    budget = "eps"
-
     recipe: Recipe = "tuned"
-    eps: float = 4.0
     step_size: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("recipe", self.recipe, RECIPES)
-        self.eps = check_eps(self.eps)
         step_size = self._own_step_size() if self.step_size is None else self.step_size
         self.step_size = check_positive("step_size", step_size)
-
-    @property
-    def threat_model(self) -> str:
-        return f"{super().threat_model}; {linf_bound(self.eps)}"
 
     def _own_step_size(self) -> float:
         return _UPSTREAM_STEP if self.recipe == "upstream" else self.eps / 4
 
-    def _perturbation(self, image: torch.Tensor) -> Perturbation:
+    def _perturbation(self, image: torch.Tensor) -> LinfPerturbation:
         return LinfPerturbation(image, eps=self.eps, step_size=cast(float, self.step_size))
 
 
@@ -75,11 +56,7 @@ class FastGradientSign(BasicIterative):
     """
     FGSM: one step of ``eps`` (Goodfellow, Shlens, Szegedy, arXiv 1412.6572); both recipes are the same.
 
-    Args:
-        recipe: ``"tuned"`` or ``"upstream"``.
-        eps: largest change of a voxel, in intensity levels (0-255 scale).
-
-    All others: see :class:`Attack`.
+    All parameters but ``steps`` and ``step_size``: see :class:`BasicIterative`.
     """
 
     steps: int = field(default=1, init=False)
@@ -101,7 +78,7 @@ class ProjectedGradientDescent(BasicIterative):
         restarts: number of starts; returned is the image that leaves the fewest voxels right (targeted: with most as
             wanted), among equals that of the highest loss. ``None``: that of the recipe.
 
-    All others: see :class:`BasicIterative` and :class:`Attack`.
+    All others: see :class:`BasicIterative`.
 
     Raises:
         ValueError: If a parameter is out of range, or several starts would all be the clean image.
@@ -130,7 +107,7 @@ class ProjectedGradientDescent(BasicIterative):
         return result
 
     def _from_one_start(self, objective: Objective, image: torch.Tensor) -> AttackResult:
-        perturbation = LinfPerturbation(image, eps=self.eps, step_size=cast(float, self.step_size))
+        perturbation = self._perturbation(image)
         if self.random_start:
             perturbation.start_anywhere(objective.draws)
         return self._climb(objective, image, perturbation, self.steps)
@@ -167,7 +144,7 @@ class MomentumIterative(BasicIterative):
     def _own_step_size(self) -> float:
         return self.eps / self.steps
 
-    def _perturbation(self, image: torch.Tensor) -> Perturbation:
+    def _perturbation(self, image: torch.Tensor) -> LinfPerturbation:
         return _MomentumPerturbation(image, eps=self.eps, step_size=cast(float, self.step_size), decay=self.decay)
 
 

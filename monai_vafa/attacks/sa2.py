@@ -33,7 +33,6 @@ class SpectrumAdversarialAttack(IterativeAttack):
     Args:
         rho: largest change of a factor, above 0 and at most 1.
         step_size: change of a factor per step.
-        steps: number of steps.
         block_size: block side in voxels, an int or one per axis. A window whose side is not a multiple of it is padded
             with its edge values.
         band: coefficients that change: ``"all"``, or by the sum of their indices ``"low"`` (below half the block side),
@@ -43,14 +42,15 @@ class SpectrumAdversarialAttack(IterativeAttack):
         random_start: start at random factors; ``False`` starts at 1.
         loss: ``None`` for :class:`monai_vafa.losses.DiceCrossEntropyLoss`.
 
-    All others: see :class:`Attack`. ``tables`` of the result are the factors after the last update, and ``losses`` are
-    in units of the segmentation loss.
+    All others: see :class:`IterativeAttack`. ``tables`` of the result are the factors after the last update, and
+    ``losses`` are in units of the segmentation loss.
 
     Raises:
         ValueError: If a parameter is out of range, or a band is to be chosen of blocks whose sides differ.
     """
 
     budget = "rho"
+    _reports_tables = True
 
     rho: float = 0.4
     step_size: float = 0.1
@@ -96,9 +96,6 @@ class SpectrumAdversarialAttack(IterativeAttack):
             perturbation.start_anywhere(objective.draws)
         return self._climb(objective, image, perturbation, self.steps)
 
-    def _tables(self, perturbation: Perturbation) -> torch.Tensor:
-        return perturbation.variable
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SliceSpectrumAdversarialAttack(SpectrumAdversarialAttack):
@@ -141,9 +138,6 @@ class _FactorPerturbation(Perturbation):
     def ascend(self, gradient: torch.Tensor, gain: torch.Tensor, active: torch.Tensor) -> None:
         rho, moved = self._attack.rho, self.variable + self._attack.step_size * gradient.sign()
         self.variable = where_active(active, moved.clamp(1 - rho, 1 + rho), self.variable)
-
-    def final(self, last: torch.Tensor) -> torch.Tensor:
-        return last
 
 
 def _moving(block: Sequence[int], band: str) -> torch.Tensor:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -14,7 +13,7 @@ from monai.networks.layers import GaussianFilter
 from monai_vafa.frequency import block_sides, expand_bands, idct, merge_blocks, split_blocks
 from monai_vafa.losses import CosPGDLoss
 
-from .checks import check_number, check_numbers, check_positive
+from .checks import check_numbers, check_positive
 from .gradient import LEVELS, IterativeAttack, Perturbation, where_active
 from .objective import LossFunction
 
@@ -32,14 +31,13 @@ class SpectrumAttack(IterativeAttack):
 
     Args:
         step_size: step in the unit of the attack's budget; ``None`` for a quarter of the budget.
-        steps: number of steps.
         block_size: block side in voxels, an int or one per axis. A window whose side is not a multiple of it is padded
             with its edge values.
         band_weights: weight of the coefficients at the in-plane frequencies 0, 1/16, 2/16, ... cycles per voxel,
             see :func:`monai_vafa.frequency.expand_bands`; ``None`` weights all alike.
         loss: ``None`` for :class:`monai_vafa.losses.CosPGDLoss`.
 
-    All others: see :class:`Attack`.
+    All others: see :class:`IterativeAttack`.
     """
 
     step_size: float | None = None
@@ -48,6 +46,7 @@ class SpectrumAttack(IterativeAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_positive(cast(str, self.budget), self._radius)
         self.step_size = check_positive("step_size", self._radius / 4 if self.step_size is None else self.step_size)
         self.band_weights = check_numbers("band_weights", (1.0,) if self.band_weights is None else self.band_weights)
         expand_bands(self.band_weights, (2, 2))  # checks them
@@ -56,9 +55,9 @@ class SpectrumAttack(IterativeAttack):
         return CosPGDLoss(self.targeted)
 
     @property
-    @abstractmethod
     def _radius(self) -> float:
         """Radius of the ball, in intensity levels (0-255 scale)."""
+        return cast(float, getattr(self, cast(str, self.budget)))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -78,14 +77,6 @@ class CoefficientAttack(SpectrumAttack):
     budget = "eps"
 
     eps: float = 4.0
-
-    def __post_init__(self) -> None:
-        self.eps = check_positive("eps", self.eps)
-        super().__post_init__()
-
-    @property
-    def _radius(self) -> float:
-        return self.eps
 
     @property
     def threat_model(self) -> str:
@@ -123,14 +114,9 @@ class PerceptualFrequencyAttack(SpectrumAttack):
     band_weights: Sequence[float] | None = _BAND_WEIGHTS
 
     def __post_init__(self) -> None:
-        self.rmse = check_positive("rmse", self.rmse)
-        if check_number("contrast_masking", self.contrast_masking) < 0:
-            raise ValueError(f"contrast_masking={self.contrast_masking} must be at least 0.")
         super().__post_init__()
-
-    @property
-    def _radius(self) -> float:
-        return self.rmse
+        if self.contrast_masking < 0:
+            raise ValueError(f"contrast_masking={self.contrast_masking} must be at least 0.")
 
     @property
     def threat_model(self) -> str:

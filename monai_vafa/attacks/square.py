@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import trange
 
-from .base import Attack, AttackResult
-from .checks import check_count, check_eps
+from .base import AttackResult
+from .checks import check_count
 from .draws import Draws
-from .gradient import LEVELS, Best, damage_of, linf_bound, where_active
+from .gradient import LEVELS, Best, LinfAttack, damage_of, where_active
 from .objective import Objective
 
 # Shares of the steps after which the changed share of the voxels halves.
@@ -22,7 +22,7 @@ _HALVE_AFTER = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class SquareAttack(Attack):
+class SquareAttack(LinfAttack):
     """
     Square attack: random cubes of +-``eps``, kept where they do damage (Andriushchenko et al., ECCV 2020).
 
@@ -32,17 +32,13 @@ class SquareAttack(Attack):
     cube is kept if it leaves fewer voxels right (targeted: more as wanted), or as many and the loss rises.
 
     Args:
-        eps: largest change of a voxel, in intensity levels (0-255 scale).
         steps: number of queries (forward passes), including the start.
         p_init: share of the voxels that the first cubes change, whatever the image's sides; halved over the steps on
             the paper's schedule.
 
-    All others: see :class:`Attack`.
+    All others: see :class:`LinfAttack`.
     """
 
-    budget = "eps"
-
-    eps: float = 4.0
     steps: int = 500
     p_init: float = 0.8
 
@@ -51,11 +47,6 @@ class SquareAttack(Attack):
         self.steps = check_count("steps", self.steps)
         if not 0 < self.p_init <= 1:
             raise ValueError(f"p_init={self.p_init} must be above 0 and at most 1.")
-        self.eps = check_eps(self.eps)
-
-    @property
-    def threat_model(self) -> str:
-        return f"{super().threat_model}; {linf_bound(self.eps)}"
 
     @property
     def _knowledge(self) -> str:

@@ -39,22 +39,18 @@ class _RelabelTarget(Transform):
         if isinstance(label, torch.Tensor) and label.dtype is torch.bfloat16:  # MONAI's transform works with NumPy
             label = label.float()
         if self.activation == "softmax":
-            self._check_changed(label, target := self._relabel(label))
-            return target
-        if max(self.classes) >= len(label):
+            target: Any = self._relabel(label)
+        elif max(self.classes) >= len(label):
             raise ValueError(f"label has {len(label)} channels, none for class {max(self.classes)}.")
-        target = copy.deepcopy(label)
-        self._change_channels(target)
-        self._check_changed(label, target)
-        return target
-
-    def _check_changed(self, label: Any, target: Any) -> None:
-        """An attack towards the label itself would improve the prediction."""
+        else:
+            target = copy.deepcopy(label)
+            self._change_channels(target)
         if bool((target == label).all()):
             raise ValueError(
                 f"label holds nothing to change for {type(self).__name__} of {self.classes}: an attack towards the "
                 "label itself would improve the prediction. Choose classes that the case shows, or leave the case out."
             )
+        return target
 
     @abstractmethod
     def _change_channels(self, target: Any) -> None:

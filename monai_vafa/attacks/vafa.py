@@ -61,7 +61,6 @@ class VolumetricFrequencyAttack(IterativeAttack):
         q_min: lower bound of the tables, above 0; ``None`` for that of the recipe.
         q_init: where the tables start; ``None`` for that of the recipe.
         step_size: change of a table entry per step.
-        steps: number of steps.
         block_size: block side in voxels, an int or one per axis. A window whose side is not a multiple of it is padded
             with its edge values.
         similarity: ``"ssim"`` keeps the blocks of the image similar (:class:`monai_vafa.losses.BlockSSIMLoss`);
@@ -69,13 +68,11 @@ class VolumetricFrequencyAttack(IterativeAttack):
         rescale_slices: stretch each axial slice to [0, 1]; ``None`` for that of the recipe.
         loss: ``None`` for that of the recipe.
 
-    All others: see :class:`Attack`.
-
-    Raises:
-        ValueError: If a parameter is out of range or the recipe unknown.
+    All others: see :class:`IterativeAttack`.
     """
 
     budget = "q_max"
+    _reports_tables = True
     _axes: ClassVar[tuple[int, ...]] = (5,)
 
     recipe: Literal["upstream", "algorithm1"] = "upstream"
@@ -130,9 +127,6 @@ class VolumetricFrequencyAttack(IterativeAttack):
     def _perturbation(self, image: torch.Tensor) -> Perturbation:
         return _TablePerturbation(self, image)
 
-    def _tables(self, perturbation: Perturbation) -> torch.Tensor:
-        return perturbation.variable
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SliceFrequencyAttack(VolumetricFrequencyAttack):
@@ -145,9 +139,8 @@ class SliceFrequencyAttack(VolumetricFrequencyAttack):
 
     Args:
         block_size: block side in voxels within a slice, an int or one per in-plane axis.
-        similarity: see :class:`VolumetricFrequencyAttack`.
 
-    All others: see :class:`VolumetricFrequencyAttack` and :class:`Attack`.
+    All others: see :class:`VolumetricFrequencyAttack`.
     """
 
     in_plane = True
@@ -179,9 +172,6 @@ class _TablePerturbation(Perturbation):
         attack = self._attack
         moved = (self.variable + attack.step_size * gradient.sign()).clamp(attack.q_min, attack.q_max)
         self.variable = where_active(active, moved, self.variable)
-
-    def final(self, last: torch.Tensor) -> torch.Tensor:
-        return last
 
 
 def stretch_slices(image: torch.Tensor) -> torch.Tensor:
