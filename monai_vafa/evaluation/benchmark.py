@@ -58,6 +58,7 @@ class Benchmark:
         segmentation_metrics: see :class:`Settings`.
         visibility_metrics: likewise.
         aim: likewise.
+        success_threshold: see :class:`AttackEvaluator`.
 
     Attributes:
         evaluators: model name -> its evaluator.
@@ -85,6 +86,7 @@ class Benchmark:
         segmentation_metrics: Mapping[str, CumulativeIterationMetric] | None = None,
         visibility_metrics: Mapping[str, CumulativeIterationMetric | None] | None = None,
         aim: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        success_threshold: float = 0.5,
     ) -> None:
         if not targets:
             raise ValueError("targets is empty: name at least one model.")
@@ -117,6 +119,7 @@ class Benchmark:
                 segmentation_metrics=segmentation_metrics,
                 visibility_metrics=visibility_metrics,
                 aim=aim,
+                success_threshold=success_threshold,
                 saved=rows.attacks,
             )
             for name, target in targets.items()

@@ -84,7 +84,8 @@ class AttackScores:
         case: name of the case.
         attack: name of the attack; ``"clean"`` for the image as it is.
         scores: ``METRIC`` and ``METRIC_foreground``, means over the classes; NaN where undefined.
-        per_class: class -> metric -> value; NaN for a class in neither label nor prediction, infinite where undefined.
+        per_class: class -> metric -> value, NaN for a class in neither label nor prediction, infinite where undefined;
+            and ``voxels`` of the class in the label.
         visibility: metric, and ``linf`` and ``rmse`` in intensity levels (0-255 scale); ``None`` where not measured.
         changed_voxel_rate: share of voxels with a label whose prediction differs from that for the clean image.
         steps: steps of the attack; 0 for attacks without steps.
@@ -187,12 +188,17 @@ def attack_case(
             shares = {"nonfinite_gradient": result.nonfinite, "zero_gradient": result.zero_gradient}
             lost = {column: float(share) for column, share in shares.items() if share is not None and share > 0}
             prediction, steps = predict(target, adversarial), getattr(attack, "steps", 0)
-        values = segmentation_scores(settings.segmentation_metrics, *one_hot_pair(target, prediction, case.label))
+        pair = one_hot_pair(target, prediction, case.label)
+        values = segmentation_scores(settings.segmentation_metrics, *pair)
+        voxels = pair[1].flatten(2).sum(2).flatten().int().tolist()
         scores = AttackScores(
             case=name,
             attack=row,
             scores=class_means(values, target.activation),
-            per_class={c: {key: values[key][i] for key in values} for i, c in enumerate(target.class_names)},
+            per_class={
+                c: {**{key: values[key][i] for key in values}, "voxels": voxels[i]}
+                for i, c in enumerate(target.class_names)
+            },
             visibility=visibility_scores(settings.visibility_metrics, adversarial, case.image, target.intensity_range),
             changed_voxel_rate=float(changed_voxel_rate(prediction[..., counted], clean[..., counted])),
             steps=steps,

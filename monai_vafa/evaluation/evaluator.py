@@ -21,10 +21,12 @@ from monai.metrics import CumulativeIterationMetric
 from monai.transforms import Transform
 from monai.utils import ensure_tuple
 
+from monai_vafa.attacks.checks import check_number
 from monai_vafa.data.paths import check_path
 from monai_vafa.results.files import CsvTable
 from monai_vafa.results.folder import ResultFolder, whole_json
-from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, SUMMARY
+from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, SUMMARY, Statistics
+from monai_vafa.results.statistics import run_statistics
 from monai_vafa.target import Target
 from monai_vafa.target.inference import LogitNetwork
 
@@ -57,6 +59,7 @@ class AttackEvaluator(Evaluator):
         segmentation_metrics: see :func:`evaluate`.
         visibility_metrics: likewise.
         aim: likewise.
+        success_threshold: DSC in [0, 1] below which an attack has succeeded on a case.
         saved: names of the attacks whose volumes are written, beside the clean ones; ``None`` for all. A finished
             attack whose volumes are asked for later is run again.
         description: a line on model and data, shown beside every result; ``None`` for the target's.
@@ -84,6 +87,7 @@ class AttackEvaluator(Evaluator):
         segmentation_metrics: Mapping[str, CumulativeIterationMetric] | None = None,
         visibility_metrics: Mapping[str, CumulativeIterationMetric | None] | None = None,
         aim: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        success_threshold: float = 0.5,
         saved: Sequence[str] | None = None,
         description: str | None = None,
         postprocessing: Transform | None = None,
@@ -100,6 +104,9 @@ class AttackEvaluator(Evaluator):
         self.cases = {name: image_file(item, target.image_key) for name, item in self.items.items()}
         self.saved = {CLEAN, *(self.attacks if saved is None else saved)}
         self.settings = make_settings(target, segmentation_metrics, visibility_metrics, aim)
+        self._success_threshold = check_number("success_threshold", success_threshold)
+        if not 0 <= success_threshold <= 1:
+            raise ValueError(f"success_threshold={success_threshold} must be a DSC in [0, 1].")
         self.failed: dict[str, str] = {}
         self.results: ResultFolder | None = None
         if output_dir is not None:
@@ -198,10 +205,22 @@ class AttackEvaluator(Evaluator):
         small = labels.min() >= 0 and labels.max() <= 255
         return labels.cpu().numpy().astype(np.uint8 if small else np.int32)
 
-    def _means(self) -> dict[str, dict[str, Any]]:
+    def _tables(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows of ``cases.csv`` and of ``metrics.csv``, of the cases of this run."""
         tables = self.results.rows() if self.results is not None else [table.rows for table in self._rows]
         cases, metrics = ([row for row in rows if row["case"] in self.cases] for rows in tables)
-        return mean_rows(cases, metrics, [CLEAN, *self.attacks])
+        return cases, metrics
+
+    def _means(self) -> dict[str, dict[str, Any]]:
+        return mean_rows(*self._tables(), [CLEAN, *self.attacks])
+
+    def _statistics(self) -> Statistics:
+        return run_statistics(
+            *self._tables(),
+            tested=[name for name, facts in self._facts.items() if facts["base"] == name],
+            background=self.target.class_names[0] if self.target.activation == "softmax" else None,
+            threshold=self._success_threshold,
+        )
 
     def _set_metrics(self, engine: Engine) -> None:
         for attack, means in self._means().items():
@@ -228,6 +247,7 @@ class AttackEvaluator(Evaluator):
                 "cases": self.cases,
                 "failed": self.failed,
                 "means": self._means(),
+                "statistics": None if status == "running" else self._statistics(),
                 "attacks": self._facts,
                 "threat_models": {name: attack.threat_model for name, attack in self.attacks.items()},
                 "parameters": self.results.parameters,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_vafa.results.files import inside, number, read_json, read_rows
-from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, COLUMNS, SUMMARY, TRANSFER
+from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, COLUMNS, SUMMARY, TRANSFER, Statistics
+from monai_vafa.results.statistics import row_statistics
 
 # roles of rows in the checklist, and the one that is a number instead
 ROLES = ("iterative", "single_step", "gradient_free", "noise", "quantize", "frequency")
@@ -72,6 +73,21 @@ class Benchmark:
         if row in self.worst_cases:
             return self.worst_means(model).get(row, {}).get(column)
         return self.summaries[model].get("means", {}).get(row, {}).get(column)
+
+    def statistics(self, model: str) -> Statistics | None:
+        """Statistics of a model, of the groups of worst cases too; ``None`` before its run has ended."""
+        made: Statistics | None = self.summaries[model].get("statistics")
+        if made is None:
+            return None
+        columns = ("dsc", "dsc_foreground")
+        worst = {
+            group: {column: _values(rows, column) for column in columns}
+            for group in self.worst_cases
+            if (rows := self.worst_rows(model, group))
+        }
+        clean, threshold = self.case_values(model, CLEAN, "dsc"), made["threshold"]
+        groups = {name: {**row_statistics(scores, clean, threshold), "by_size": {}} for name, scores in worst.items()}
+        return {**made, "rows": {**made["rows"], **groups}}
 
     def case_values(self, model: str, row: str, column: str) -> Values:
         """Value of a column for each case that has one; the row may be a group."""

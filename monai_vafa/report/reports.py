@@ -14,15 +14,18 @@ from monai_vafa.results.files import read_json, write_rows
 from monai_vafa.results.schema import BENCHMARK, CLEAN, RUN_FILES, SUMMARY, TRANSFER
 
 from .benchmark import Benchmark, case_rows, mean
+from .certainty import certainty_section
 from .checklist import checklist_section
 from .doubts import run_doubts
 from .page import publish
-from .tables import Section, Table, cell, class_table, damage_table, run_notes, score_columns
+from .tables import Section, Table, cell, class_table, damage_table, intervals, run_notes, score_columns
 from .visibility import visibility_section
 
 _WORST_COLUMNS = ("model", "group", "case", "attack", "dsc", "dsc_foreground", "lpips", "ssim")
 _FILES = {
     "table.csv": "means of each model and attack, and of the worst cases",
+    "statistics.csv": "intervals, drops, success rates, worst cases and sizes of structures",
+    "comparisons.csv": "paired tests between attacks and between models",
     "worst_case.csv": "for each group and case, the attack with the lowest DSC",
     "equal_visibility.csv": "every point of the budget curves",
     "dsc_at_equal_visibility.csv": "DSC of each attack at fixed levels of likeness",
@@ -61,8 +64,13 @@ def write_report(folder: str | os.PathLike) -> None:
         if not (summary := read_json(root / SUMMARY)):
             raise FileNotFoundError(f"{root / SUMMARY} does not exist: not the folder of an attack run.")
         means, cases = summary["means"], case_rows(root, summary)
-        damage = damage_table(means, notes=run_notes(summary, cases))
-        sections = [Section("Damage and visibility", [damage]), Section("Each class", [class_table(means)])]
+        statistics = {"": summary["statistics"]} if summary.get("statistics") else {}
+        damage = damage_table(means, "", run_notes(summary, cases), intervals(summary.get("statistics")))
+        sections = [
+            Section("Damage and visibility", [damage]),
+            certainty_section(root, statistics),
+            Section("Each class", [class_table(means)]),
+        ]
         description, doubts = str(summary["description"]), run_doubts(summary, cases)
         threats = {name: str(row["threat_model"]) for name, row in summary["attacks"].items()}
     publish(
@@ -86,9 +94,9 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
     written.
 
     Files, in the folder: ``table.csv`` (a row per model and attack), ``worst_case.csv`` (per group and case, the
-    attack with the lowest DSC), ``equal_visibility.csv`` (points of the budget curves),
-    ``dsc_at_equal_visibility.csv``, ``checklist.json`` (if the benchmark has one), ``figures/equal_visibility.png``,
-    ``MODEL/figures/CASE.png``, ``index.html``. Units are those of ``cases.csv``.
+    attack with the lowest DSC), ``statistics.csv``, ``comparisons.csv``, ``equal_visibility.csv`` (points of the
+    budget curves), ``dsc_at_equal_visibility.csv``, ``checklist.json`` (if the benchmark has one),
+    ``figures/equal_visibility.png``, ``MODEL/figures/CASE.png``, ``index.html``. Units are those of ``cases.csv``.
 
     Args:
         folder: result folder of a benchmark.
@@ -106,7 +114,7 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
         doubts = [] if status == "complete" else [f"This benchmark is not complete (status: {status})."]
         doubts += [f"{model} has no results." for model in models if model not in runs]
         doubts += [f"{model}: {doubt}" for model in runs for doubt in run_doubts(runs[model], benchmark.cases[model])]
-        ours = (damage_section, visibility_section, transfer_section, checklist_section)
+        ours = (damage_section, models_section, visibility_section, transfer_section, checklist_section)
         first, *others = [section(benchmark) for section in ours]
         last = Section("Each class", [class_table(benchmark.means(model), model) for model in runs])
         threats = {row: str(facts["threat_model"]) for row in benchmark.attacks if (facts := benchmark.facts[row])}
@@ -138,8 +146,19 @@ def damage_section(benchmark: Benchmark) -> Section:
             for group, attacks in benchmark.worst_cases.items()
             if group in means[model]
         ]
-        tables.append(damage_table(means[model], model, [*notes, *run_notes(summary, benchmark.cases[model])]))
+        notes += run_notes(summary, benchmark.cases[model])
+        tables.append(damage_table(means[model], model, notes, intervals(benchmark.statistics(model))))
     return Section("Damage and visibility", tables)
+
+
+def models_section(benchmark: Benchmark) -> Section:
+    """How certain the damage to each model is, and the differences between models."""
+    statistics = {model: made for model in benchmark.models if (made := benchmark.statistics(model))}
+    scores = {
+        row: {model: values for model in benchmark.models if (values := benchmark.case_values(model, row, "dsc"))}
+        for row in (CLEAN, *benchmark.attacks, *benchmark.worst_cases)
+    }
+    return certainty_section(benchmark.folder, statistics, scores)
 
 
 def transfer_section(benchmark: Benchmark) -> Section:

@@ -52,10 +52,35 @@ def score_columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [key for key in COLUMNS if key in present] + [key for key in present if key not in {*COLUMNS, *_NO_SCORES}]
 
 
-def damage_table(means: Mapping[str, Mapping[str, Any]], title: str = "", notes: Sequence[str] = ()) -> Table:
-    """Damage and visibility of each attack, from attack -> column -> mean; columns that no row has are left out."""
-    columns = score_columns(means.values())
-    rows = [[name, *(cell(column, row.get(column)) for column in columns)] for name, row in means.items()]
+def cell_with_interval(column: str, value: float | None, interval: Sequence[float] | None) -> str:
+    """A mean and half the width of its interval, such as "62.70 ± 1.9"."""
+    if value is None or interval is None:
+        return cell(column, value)
+    half = abs(_column(column).scale) * (interval[1] - interval[0]) / 2
+    return f"{cell(column, value)} ± {half:.1f}"
+
+
+def intervals(statistics: Mapping[str, Any] | None) -> dict[str, Mapping[str, Sequence[float]]]:
+    """Row -> column -> bounds of its mean, from the statistics of a run, if there are any."""
+    return {name: row["intervals"] for name, row in statistics["rows"].items()} if statistics else {}
+
+
+def damage_table(
+    means: Mapping[str, Mapping[str, Any]],
+    title: str = "",
+    notes: Sequence[str] = (),
+    bounds: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+) -> Table:
+    """
+    Damage and visibility of each attack, from attack -> column -> mean; columns that no row has are left out.
+
+    ``bounds``: attack -> column -> bounds of the mean, for columns that have them.
+    """
+    columns, bounds = score_columns(means.values()), bounds or {}
+    rows = [
+        [name, *(cell_with_interval(column, row.get(column), bounds.get(name, {}).get(column)) for column in columns)]
+        for name, row in means.items()
+    ]
     return Table(title, [["", *(_column(column).header for column in columns)], *rows], notes)
 
 
@@ -98,7 +123,7 @@ def undefined_notes(means: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def format_tables(summary: Mapping[str, Any]) -> str:
     """Tables of a run as text, from its ``summary.json``: damage and visibility of each attack, classes, and units."""
-    damage = damage_table(summary["means"], notes=run_notes(summary, ()))
+    damage = damage_table(summary["means"], "", run_notes(summary, ()), intervals(summary.get("statistics")))
     return "\n\n".join([table_text(damage), table_text(class_table(summary["means"])), UNITS, summary["description"]])
 
 

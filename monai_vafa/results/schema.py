@@ -21,6 +21,8 @@ TRANSFER_KEYS = ("case", "source", "target", "attack")
 RUN_FILES = {
     CASES: "a row per case and attack: means over classes, visibility, cost",
     METRICS: "a row per case, attack and class",
+    "statistics.csv": "intervals, drops, success rates, worst cases and sizes of structures",
+    "comparisons.csv": "paired tests between attacks",
     SUMMARY: "means, threat models, every parameter, versions, hash of the checkpoint, failed cases",
     MANIFEST: "hashes of finished rows, their volumes and the input files, so that damage is noticed",
     "adversarial/": "attacked images in the units of the input files",
@@ -115,6 +117,26 @@ AttackFacts = TypedDict(
 )
 
 
+class Comparison(TypedDict):
+    """Paired test between two rows of a run, or two models."""
+
+    first: str
+    second: str
+    cases: int  # that both have
+    difference: float  # mean DSC of the first minus that of the second
+    p: float  # Wilcoxon signed-rank
+    p_holm: float  # after Holm's correction for all comparisons of the list
+
+
+class Statistics(TypedDict):
+    """How certain the scores of a run are, see :mod:`monai_vafa.results.statistics`."""
+
+    confidence: float
+    threshold: float  # DSC below which an attack has succeeded
+    rows: dict[str, dict[str, Any]]  # row -> what row_statistics returns, and "by_size"
+    comparisons: list[Comparison]  # of base rows and the clean image
+
+
 class Summary(TypedDict):
     """Content of ``summary.json``."""
 
@@ -131,6 +153,7 @@ class Summary(TypedDict):
     cases: dict[str, str]  # name -> image file
     failed: dict[str, str]  # name of a case -> error
     means: dict[str, dict[str, Any]]  # row -> column -> mean over the cases; under "classes" the same of each class
+    statistics: Statistics | None  # None until the run has ended
     attacks: dict[str, AttackFacts]
     threat_models: dict[str, str]
     parameters: dict[str, Any]  # all that the results depend on; a second run must have the same

@@ -42,7 +42,7 @@ def test_result_files(evaluator, tmp_path):
         (f"case{i}", attack) for i in range(3) for attack in ("clean", "quantize_only", "vafa")
     ]
     assert len(metrics) == 3 * 3 * 3
-    assert list(metrics[0]) == ["case", "attack", "class", "dsc", "hd95", "nsd"]
+    assert list(metrics[0]) == ["case", "attack", "class", "dsc", "hd95", "nsd", "voxels"]
     damage = "dsc dsc_foreground hd95 hd95_foreground nsd nsd_foreground"
     columns = f"case attack {damage} lpips psnr linf rmse changed_voxel_rate steps seconds"
     assert list(cases[0]) == columns.split()

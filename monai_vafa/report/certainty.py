@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How certain the scores of attacks and models are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_vafa.results.files import write_rows
+from monai_vafa.results.schema import CLEAN, Comparison, Statistics
+from monai_vafa.results.statistics import ALPHA, FEW_CASES, SIZES, compare
+
+from .tables import Section, Table, cell, cell_with_interval
+
+# Columns of the files.
+_BOUNDS = ("dsc_low", "dsc_high", "dsc_foreground_low", "dsc_foreground_high", "drop", "drop_low", "drop_high")
+_STATISTICS = ("model", "attack", "cases", *_BOUNDS, "success_rate", "worst_cases", *SIZES)
+_COMPARISONS = ("model", "attack", "first", "second", "cases", "difference", "p", "p_holm")
+
+
+def certainty_section(
+    folder: Path,
+    statistics: Mapping[str, Statistics],
+    scores: Mapping[str, Mapping[str, Mapping[str, float]]] | None = None,
+) -> Section:
+    """
+    Drops, success rates, worst cases, sizes and tests, with ``statistics.csv`` and ``comparisons.csv``.
+
+    Args:
+        folder: where the files go.
+        statistics: model -> its statistics; the name is empty for a single run.
+        scores: attack -> model -> DSC by case, to test the models against each other.
+    """
+    between = {attack: compare(of_models) for attack, of_models in (scores or {}).items()}
+    rows = [
+        {"model": model, "attack": attack, **_flat(row)}
+        for model, made in statistics.items()
+        for attack, row in made["rows"].items()
+    ]
+    pairs = [{"model": model, **pair} for model, made in statistics.items() for pair in made["comparisons"]]
+    pairs += [{"attack": attack, **pair} for attack, tested in between.items() for pair in tested]
+    if rows:
+        write_rows(folder / "statistics.csv", _STATISTICS, rows)
+        write_rows(folder / "comparisons.csv", _COMPARISONS, pairs)
+    tables = [_table(model, made) for model, made in statistics.items()]
+    if any(between.values()):
+        header = ["models", "first", "second", "difference", "p"]
+        verdicts = [[attack, *_verdict(pair)] for attack, tested in between.items() for pair in tested]
+        notes = ["DSC of the first minus that of the second; p: Wilcoxon signed-rank, Holm-corrected for each attack."]
+        tables.append(Table("Between models", [header, *verdicts], notes, labels=3))
+    return Section("How certain this is", tables)
+
+
+def _table(model: str, statistics: Statistics) -> Table:
+    """Statistics of a model, a row for each attack."""
+    success = f"below {100 * statistics['threshold']:g}"
+    header = ["", "cases", "drop of DSC", success, "worst 5 %", *(f"{size} structures" for size in SIZES)]
+    rows = [
+        [
+            name,
+            str(row["cases"]),
+            "-" if name == CLEAN else cell_with_interval("dsc", row["drop"], row["drop_interval"]),
+            f"{100 * row['success_rate']:.0f} %",
+            cell("dsc", row["worst_cases"]),
+            *(cell("dsc", row["by_size"].get(size)) for size in SIZES),
+        ]
+        for name, row in statistics["rows"].items()
+    ]
+    notes = [
+        f"±: half of the {100 * statistics['confidence']:g} % bootstrap interval over cases, of the drop over pairs. "
+        f"{success}: share of cases with such a DSC, on which the attack has succeeded. Structures: mean DSC of thirds "
+        "of all structures by size."
+    ]
+    if min(row["cases"] for row in statistics["rows"].values()) < FEW_CASES:
+        notes.append(f"Fewer than {FEW_CASES} cases: such intervals and tests mean little.")
+    return Table(model, [header, *rows], [*notes, *_tests(statistics["comparisons"])])
+
+
+def _tests(comparisons: Iterable[Comparison]) -> list[str]:
+    """Which rows of a run can't be told apart."""
+    pairs = list(comparisons)
+    same = [f"{pair['first']} and {pair['second']}" for pair in pairs if pair["p_holm"] >= ALPHA]
+    how = f"(Wilcoxon signed-rank over cases, Holm-corrected for {len(pairs)} pairs, p < {ALPHA})"
+    if not pairs:
+        return []
+    if not same:
+        return [f"All pairs of rows differ significantly {how}."]
+    if len(same) == len(pairs):
+        return [f"No two rows differ significantly {how}."]
+    return [f"All pairs of rows differ significantly {how} but for {', '.join(same)}."]
+
+
+def _verdict(pair: Comparison) -> list[str]:
+    difference = f"{100 * pair['difference']:+.2f}"
+    known = f"{pair['p_holm']:.2g}" if pair["p_holm"] < ALPHA else f"{pair['p_holm']:.2g}, not significant"
+    return [pair["first"], pair["second"], difference, known]
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Statistics of a row as cells of a CSV file."""
+    intervals = {**row["intervals"], "drop": row["drop_interval"] or (None, None)}
+    bounds = {
+        f"{column}_{side}": bound
+        for column, pair in intervals.items()
+        for side, bound in zip(("low", "high"), pair, strict=True)
+    }
+    return {**row, **bounds, **row["by_size"]}

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How certain scores are: intervals over cases, paired tests, and what means hide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from .schema import CLEAN, Comparison, Statistics
+
+CONFIDENCE = 0.95
+ALPHA = 0.05
+FEW_CASES = 10
+_RESAMPLES = 9999
+_WORST = 0.05  # share of the cases
+SIZES = ("small", "medium", "large")
+
+Values = Mapping[str, float]  # by case
+
+
+def interval(values: Iterable[float]) -> list[float] | None:
+    """
+    95 % bootstrap interval of a mean over cases: percentiles of 9,999 resamples.
+
+    The same values always have the same interval; ``None`` for fewer than two.
+    """
+    sample = np.asarray(list(values), dtype=float)
+    if len(sample) < 2:
+        return None
+    made = stats.bootstrap(
+        (sample,), np.mean, confidence_level=CONFIDENCE, n_resamples=_RESAMPLES, method="percentile", rng=0
+    )
+    return [float(bound) for bound in made.confidence_interval]
+
+
+def row_statistics(scores: Mapping[str, Values], clean: Values, threshold: float) -> dict[str, Any]:
+    """
+    How certain the scores of an attack are, and what their means hide.
+
+    Args:
+        scores: "dsc" and other columns -> value of each case.
+        clean: DSC of the image that nobody attacked, by case.
+        threshold: a DSC; the attack succeeds on the cases below it.
+
+    Returns:
+        ``cases``; ``intervals``, column -> lowest and highest mean; ``drop`` of the DSC from ``clean``, mean over the
+        cases that have both, and ``drop_interval``; ``success_rate``; ``worst_cases``, mean DSC of the worst 5 % of
+        cases (at least one).
+    """
+    dsc = np.sort(list(scores["dsc"].values()))
+    drops = [clean[case] - value for case, value in scores["dsc"].items() if case in clean]
+    return {
+        "cases": len(dsc),
+        "intervals": {column: bounds for column, values in scores.items() if (bounds := interval(values.values()))},
+        "drop": float(np.mean(drops)) if drops else None,
+        "drop_interval": interval(drops),
+        "success_rate": float(np.mean(dsc < threshold)),
+        "worst_cases": float(dsc[: math.ceil(_WORST * len(dsc))].mean()),
+    }
+
+
+def compare(scores: Mapping[str, Values]) -> list[Comparison]:
+    """
+    Paired tests between all rows or models: Wilcoxon signed-rank, over the cases that both have.
+
+    Args:
+        scores: name -> DSC of each case.
+
+    Returns:
+        a comparison of each pair: mean difference, p value, and that p value after Holm's correction for all pairs.
+    """
+    pairs: list[Comparison] = []
+    for first, second in combinations(scores, 2):
+        both = [case for case in scores[first] if case in scores[second]]
+        differences = np.array([scores[first][case] - scores[second][case] for case in both])
+        if len(differences):
+            p = float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
+            mean = float(differences.mean())
+            pairs.append(Comparison(first=first, second=second, cases=len(both), difference=mean, p=p, p_holm=p))
+    largest = 0.0
+    for i, pair in enumerate(sorted(pairs, key=lambda pair: pair["p"])):
+        largest = pair["p_holm"] = min(max(largest, (len(pairs) - i) * pair["p"]), 1.0)
+    return pairs
+
+
+def by_size(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """
+    Mean DSC of small, medium and large structures: thirds of all structures of a row by their voxels in the label.
+
+    Args:
+        metrics: rows of ``metrics.csv``, of one attack and without background; empty if there are too few or they have
+            no ``voxels``.
+    """
+    sized = sorted((float(row.get("voxels") or 0), float(row["dsc"])) for row in metrics if row.get("dsc"))
+    sized = [(voxels, dsc) for voxels, dsc in sized if voxels > 0]
+    thirds = np.array_split([dsc for _, dsc in sized], len(SIZES)) if len(sized) >= len(SIZES) else []
+    return {size: float(third.mean()) for size, third in zip(SIZES, thirds, strict=bool(thirds))}
+
+
+def run_statistics(
+    cases: Sequence[Mapping[str, Any]],
+    metrics: Sequence[Mapping[str, Any]],
+    *,
+    tested: Iterable[str],
+    background: str | None,
+    threshold: float,
+) -> Statistics:
+    """
+    Statistics of a run: ``summary.json``'s "statistics".
+
+    Args:
+        cases: rows of ``cases.csv``.
+        metrics: rows of ``metrics.csv``.
+        tested: attacks that are compared with each other and with the clean image.
+        background: class that is no structure.
+        threshold: see :func:`row_statistics`.
+    """
+    names = list(dict.fromkeys(row["attack"] for row in cases if row.get("dsc")))
+    scores = {name: {c: column_values(cases, name, c) for c in ("dsc", "dsc_foreground")} for name in names}
+    clean = scores.get(CLEAN, {}).get("dsc", {})
+    rows = {}
+    for name in names:
+        of_row = [row for row in metrics if row["attack"] == name and row["class"] != background]
+        rows[name] = {**row_statistics(scores[name], clean, threshold), "by_size": by_size(of_row)}
+    comparisons = compare({name: scores[name]["dsc"] for name in (CLEAN, *tested) if name in scores})
+    return {"confidence": CONFIDENCE, "threshold": threshold, "rows": rows, "comparisons": comparisons}
+
+
+def column_values(cases: Iterable[Mapping[str, Any]], attack: str, column: str) -> dict[str, float]:
+    """The values of a column that are there, by case."""
+    return {row["case"]: float(row[column]) for row in cases if row["attack"] == attack and row.get(column)}
