@@ -9,6 +9,7 @@ import torch
 from torch.nn.modules.loss import _Loss
 
 from monai_vafa.frequency import dct, split_blocks
+from monai_vafa.frequency.precision import full_precision
 from monai_vafa.outputs import check_tensor
 
 
@@ -35,6 +36,7 @@ class FrequencyConsistencyLoss(_Loss):
         self.block_size = block_size
         self.normalize = normalize
 
+    @full_precision
     def forward(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """
         Compare the logits of two batches.
@@ -48,25 +50,22 @@ class FrequencyConsistencyLoss(_Loss):
             plain sum.
 
         Raises:
+            TypeError: If one is not a tensor of floating numbers.
             ValueError: If the shapes differ, or are not those of a batch of 1-D to 3-D logits.
         """
         shape = tuple(target.shape)
         if input.shape != target.shape:
             raise ValueError(f"input of shape {tuple(input.shape)} must have the shape of target, {shape}.")
-        check_tensor("target (clean logits)", target)
-        check_tensor("input (adversarial logits)", input)
-        # Autocast would compute the matrix products of the DCT in half precision.
-        with torch.autocast(target.device.type, enabled=False):
-            clean = target.to(torch.promote_types(target.dtype, torch.float32))
-            # The DCT is linear, and the difference of logits is free of the rounding errors of large coefficients.
-            distance = self._norm(input.to(clean.dtype) - clean)
-            if not self.normalize:
-                return distance
-            norm = self._norm(clean)
-            return distance / torch.where(norm > 0, norm, 1.0)
+        check_tensor("target (clean logits)", target, floating=True)
+        check_tensor("input (adversarial logits)", input, floating=True)
+        # The DCT is linear, and the difference of logits is free of the rounding errors of large coefficients.
+        distance = self._norm(input.to(target.dtype) - target)
+        if not self.normalize:
+            return distance
+        norm = self._norm(target)
+        return distance / torch.where(norm > 0, norm, 1.0)
 
     def _norm(self, logits: torch.Tensor) -> torch.Tensor:
         """Sum of the absolute DCT coefficients."""
-        spatial_dims = logits.ndim - 2
         blocks = logits if self.block_size is None else split_blocks(logits, self.block_size)
-        return dct(blocks, spatial_dims).abs().sum()
+        return dct(blocks, logits.ndim - 2).abs().sum()

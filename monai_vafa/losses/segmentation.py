@@ -96,8 +96,7 @@ class DiceCrossEntropyLoss(SegmentationLoss):
     """
     Dice + cross entropy, as in the authors' released code; with sigmoid, the binary cross entropy of each class.
 
-    Args:
-        activation: see :class:`SegmentationLoss`.
+    All parameters: see :class:`SegmentationLoss`.
     """
 
     def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
@@ -108,8 +107,7 @@ class SoftDiceLoss(SegmentationLoss):
     """
     Soft Dice, as in the paper's Algorithm 1.
 
-    Args:
-        activation: see :class:`SegmentationLoss`.
+    All parameters: see :class:`SegmentationLoss`.
     """
 
     def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:

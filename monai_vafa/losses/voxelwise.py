@@ -31,14 +31,13 @@ class VoxelAnswers:
     def __init__(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> None:
         self.sigmoid = activation == "sigmoid"
         self.logits = logits
-        self.label = label if self.sigmoid else label[:, 0].long()
+        self.label = label if self.sigmoid else label[:, 0]
 
-    def cross_entropy(self, reduction: str = "none") -> torch.Tensor:
-        """Minus the log probability of what the label says, one per answer, or their mean."""
+    def cross_entropy(self) -> torch.Tensor:
+        """Minus the log probability of what the label says, one per answer."""
         if self.sigmoid:
-            label = self.label.to(self.logits.dtype)
-            return F.binary_cross_entropy_with_logits(self.logits, label, reduction=reduction)
-        return F.cross_entropy(self.logits, self.label, reduction=reduction)
+            return F.binary_cross_entropy_with_logits(self.logits, self.label, reduction="none")
+        return F.cross_entropy(self.logits, self.label, reduction="none")
 
     def correct(self) -> torch.Tensor:
         """Whether the network says what the label says, bool; ties count as correct."""
@@ -91,7 +90,7 @@ class SegPGDLoss(_WeightedCrossEntropy):
             right sign.
 
     Raises:
-        ValueError: If ``wrong_weight`` is out of range or ``activation`` unknown.
+        ValueError: If ``wrong_weight`` is out of range.
     """
 
     def __init__(self, wrong_weight: float = 0.5, *, activation: Activation | None = None) -> None:
@@ -116,8 +115,6 @@ class CosPGDLoss(_WeightedCrossEntropy):
         activation: see :class:`SegmentationLoss`. With sigmoid and ``p`` the probability of what the label says about
             a class of a voxel, the cosine is ``p / sqrt(p^2 + (1 - p)^2)``.
 
-    Raises:
-        ValueError: If ``activation`` is unknown.
     """
 
     def __init__(self, targeted: bool = False, *, activation: Activation | None = None) -> None:

@@ -73,15 +73,12 @@ class PairedAttentionBlock(nn.Module):
 
     def __init__(
         self,
+        attention: PairedAttention,
         num_positions: int,
         hidden_size: int,
         *,
-        proj_size: int,
-        num_heads: int = 4,
-        dropout_rate: float = 0.0,
-        shared_projection: bool = True,
-        num_residual_blocks: int = 1,
-        conv_dropout_rate: float = 0.1,
+        num_residual_blocks: int,
+        conv_dropout_rate: float,
     ) -> None:
         super().__init__()
         if num_residual_blocks not in (1, 2):
@@ -90,14 +87,7 @@ class PairedAttentionBlock(nn.Module):
         self.gamma = nn.Parameter(torch.full((hidden_size,), 1e-6))
         self.pos_embed = nn.Parameter(torch.zeros(1, num_positions, hidden_size))
         self.norm = nn.LayerNorm(hidden_size)
-        self.epa_block = PairedAttention(
-            num_positions,
-            hidden_size,
-            proj_size=proj_size,
-            num_heads=num_heads,
-            dropout_rate=dropout_rate,
-            shared_projection=shared_projection,
-        )
+        self.epa_block = attention
         self.conv51 = UnetResBlock(3, hidden_size, hidden_size, kernel_size=3, stride=1, norm_name="batch")
         self.conv52: nn.Module = nn.Identity()
         if num_residual_blocks == 2:
@@ -110,20 +100,6 @@ class PairedAttentionBlock(nn.Module):
         tokens = tokens + self.gamma * self.epa_block(self.norm(tokens))
         attended = tokens.transpose(1, 2).reshape(features.shape)
         return attended + self.conv8(self.conv52(self.conv51(attended)))
-
-
-def feature_sizes(img_size: Sequence[int], patch_size: Sequence[int], stages: int) -> list[tuple[int, ...]]:
-    """Size of the feature map of each stage, finest first: the patch grid, then half of it, and so on."""
-    times = 2 ** (stages - 1)
-    steps = [side * times for side in patch_size]
-    fitting = tuple(math.ceil(side / step) * step for side, step in zip(img_size, steps, strict=True))
-    if fitting != tuple(img_size):
-        raise ValueError(
-            f"img_size={tuple(img_size)} must be a multiple of {times} times patch_size={tuple(patch_size)}: use "
-            f"{fitting}, or another patch_size."
-        )
-    grid = [side // length for side, length in zip(img_size, patch_size, strict=True)]
-    return [tuple(side // 2**stage for side in grid) for stage in range(stages)]
 
 
 class PairedAttentionEncoder(nn.Module):

@@ -14,7 +14,7 @@ from monai.networks.blocks import UnetOutBlock, UnetResBlock
 from monai.utils import ensure_tuple
 from torch import nn
 
-from .paired_attention import PairedAttentionBlock, PairedAttentionDecoder, PairedAttentionEncoder, feature_sizes
+from .paired_attention import PairedAttention, PairedAttentionBlock, PairedAttentionDecoder, PairedAttentionEncoder
 
 _STAGES = 4
 
@@ -98,19 +98,18 @@ class UNETRPP(nn.Module):
         encoder_depths, encoder_projections = _integers("depths", depths), _integers("proj_sizes", proj_sizes)
         (decoder_blocks,) = _integers("decoder_depth", decoder_depth, 1)
         (decoder_projection,) = _integers("decoder_proj_size", decoder_proj_size, 1)
-        sizes = feature_sizes(image, patch, _STAGES)
-        block = partial(
-            PairedAttentionBlock,
-            dropout_rate=_rate("dropout_rate", dropout_rate),
-            conv_dropout_rate=_rate("conv_dropout_rate", conv_dropout_rate),
-            shared_projection=shared_projection,
-            num_residual_blocks=_integers("num_residual_blocks", num_residual_blocks, 1)[0],
-        )
+        sizes = _feature_sizes(image, patch)
+        dropout, conv_dropout = _rate("dropout_rate", dropout_rate), _rate("conv_dropout_rate", conv_dropout_rate)
+        attend = partial(PairedAttention, dropout_rate=dropout, shared_projection=shared_projection)
+        (residual,) = _integers("num_residual_blocks", num_residual_blocks, 1)
+
+        def block(stage: int, proj_size: int) -> PairedAttentionBlock:
+            size = math.prod(sizes[stage]), widths[stage]
+            attention = attend(*size, proj_size=proj_size, num_heads=heads[stage])
+            return PairedAttentionBlock(attention, *size, num_residual_blocks=residual, conv_dropout_rate=conv_dropout)
 
         def blocks(stage: int, depth: int, proj_size: int) -> nn.Sequential:
-            positions = math.prod(sizes[stage])
-            made = [block(positions, widths[stage], proj_size=proj_size, num_heads=heads[stage]) for _ in range(depth)]
-            return nn.Sequential(*made)
+            return nn.Sequential(*(block(stage, proj_size) for _ in range(depth)))
 
         self.input_shape = [channels, *image]
         self.depth_last = depth_last
@@ -187,6 +186,20 @@ class UNETRPP(nn.Module):
         if self.training and self.deep_supervision and not torch.jit.is_scripting():
             return [logits, self.out2(fine), self.out3(middle)]
         return logits
+
+
+def _feature_sizes(img_size: tuple[int, ...], patch_size: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Size of the feature map of each stage, finest first: the patch grid, then half of it, and so on."""
+    times = 2 ** (_STAGES - 1)
+    steps = [side * times for side in patch_size]
+    fitting = tuple(math.ceil(side / step) * step for side, step in zip(img_size, steps, strict=True))
+    if fitting != img_size:
+        raise ValueError(
+            f"img_size={img_size} must be a multiple of {times} times patch_size={patch_size}: use "
+            f"{fitting}, or another patch_size."
+        )
+    grid = [side // length for side, length in zip(img_size, patch_size, strict=True)]
+    return [tuple(side // 2**stage for side in grid) for stage in range(_STAGES)]
 
 
 def _integers(name: str, value: Any, count: int = _STAGES) -> tuple[int, ...]:

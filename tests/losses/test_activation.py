@@ -36,13 +36,13 @@ def test_sigmoid_answers_as_a_softmax_over_absent_and_present(classes, dims, see
     shape = (2, classes, *(3, 4, 5)[:dims])
     logits = (torch.randn(shape, generator=draw, dtype=torch.float64) * scale).requires_grad_()
     label = torch.randint(2, shape, generator=draw)
-    answers = VoxelAnswers(logits, label, "sigmoid")
+    answers = VoxelAnswers(logits, label.double(), "sigmoid")
     pairs = torch.stack([torch.zeros_like(logits), logits], 1).flatten(2)[..., None]
     as_softmax = VoxelAnswers(pairs, label.reshape(2, 1, -1, 1), "softmax")
     for ask in ("cross_entropy", "correct", "cosine"):
         given, expected = (getattr(a, ask)().flatten() for a in (answers, as_softmax))
         torch.testing.assert_close(given, expected)
-    slopes = [torch.autograd.grad(a.cross_entropy("mean"), logits)[0] for a in (answers, as_softmax)]
+    slopes = [torch.autograd.grad(a.cross_entropy().mean(), logits)[0] for a in (answers, as_softmax)]
     torch.testing.assert_close(*slopes)
 
 
