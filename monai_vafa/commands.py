@@ -40,8 +40,8 @@ def attack(
         output_dir: folder of the report.
         overrides: id and value.
     """
-    given = _without_none(bundle=bundle, dataset_dir=dataset_dir, output_dir=output_dir)
-    _run("vafa_attack", "attack.json", {**given, **overrides})
+    given = {"bundle": bundle, "dataset_dir": dataset_dir, "output_dir": output_dir}
+    _run("vafa_attack", "attack.json", given, overrides)
 
 
 def benchmark(
@@ -59,13 +59,13 @@ def benchmark(
         output_dir: folder of the report.
         overrides: id and value.
     """
-    given = _without_none(bundle=bundle, dataset_dir=dataset_dir, output_dir=output_dir)
     if bundle is not None and overrides.get("models") is not None:
         raise ValueError(f"bundle={bundle!r} and models both name what is attacked; give one.")
     for id_ in ("checklist_sweeps", "checklist_roles"):
         if id_ in overrides and overrides.get("checklist") in (None, False):
             raise ValueError(f"{id_} is read with --checklist True only.")
-    _run("vafa_attack", "benchmark.json", {**given, **overrides})
+    given = {"bundle": bundle, "dataset_dir": dataset_dir, "output_dir": output_dir}
+    _run("vafa_attack", "benchmark.json", given, overrides)
 
 
 def harden(
@@ -83,8 +83,8 @@ def harden(
         ckpt_dir: folder of the new weights; nothing in the bundle's folder changes.
         overrides: id and value.
     """
-    given = _without_none(bundle=bundle, dataset_dir=dataset_dir, ckpt_dir=ckpt_dir)
-    _run("vaft_training", "train.json", {**given, **overrides})
+    given = {"bundle": bundle, "dataset_dir": dataset_dir, "ckpt_dir": ckpt_dir}
+    _run("vaft_training", "train.json", given, overrides)
 
 
 def bundle(name: str, destination: str) -> str:
@@ -127,10 +127,10 @@ def fetch_lpips_trunk(output: str | None = None) -> str:
     return str(fetch_trunk(output))
 
 
-def _run(bundle: str, config: str, overrides: Mapping[str, Any]) -> None:
-    """Run a config of a shipped bundle, and log the equivalent call of MONAI."""
+def _run(bundle: str, config: str, arguments: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Run a config of a shipped bundle with the arguments that are not None, and log the equivalent call of MONAI."""
     path = os.fspath(shipped_bundles() / bundle / "configs" / config)
-    given = dict(overrides)
+    given = {**{id_: value for id_, value in arguments.items() if value is not None}, **overrides}
     args_file = given.pop("args_file", None)
     if args_file is not None:
         content = read_config(check_path("args_file", args_file))
@@ -153,7 +153,3 @@ def _run(bundle: str, config: str, overrides: Mapping[str, Any]) -> None:
     line = shlex.join(["python", "-m", "monai.bundle", "run", "--config_file", path, *words])
     logger.info("The same without this command:\n%s", line)
     monai.bundle.run(config_file=path, **given)
-
-
-def _without_none(**values: Any) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}

@@ -29,8 +29,6 @@ from monai_vafa.target import BundleTarget, find_bundle, open_target
 from monai_vafa.target.config import Parts, class_name, components, config_files
 from monai_vafa.target.preprocessing import value_range
 
-__all__ = ["Replaced", "Training", "open_training", "run_training", "with_handlers"]
-
 logger = logging.getLogger(__name__)
 
 # What saves, loads, validates and logs in a bundle's own training.

@@ -18,15 +18,6 @@ from monai.bundle.reference_resolver import ReferenceResolver
 from monai_vafa.data.paths import check_path
 from monai_vafa.target.config import SYNTAX, texts_in
 
-__all__ = [
-    "TEXTS",
-    "as_word",
-    "check_ids",
-    "check_run",
-    "check_values",
-    "read_words",
-]
-
 # Parameters of monai.bundle.run that are not ids of the config.
 _OF_RUN = ("run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file")
 # Ids that are paths or names. Some may also be None, False or a list.

@@ -8,18 +8,6 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 
-__all__ = [
-    "Activation",
-    "as_logits",
-    "check_activation",
-    "check_channels",
-    "check_class_channels",
-    "check_tensor",
-    "check_unit",
-    "classes_exclude",
-    "predicted_labels",
-]
-
 Activation = Literal["softmax", "sigmoid"]
 
 _UNIT_TOLERANCE = 0.01

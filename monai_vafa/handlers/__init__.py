@@ -9,11 +9,4 @@ from .epoch_seed import EpochSeedHandler
 from .progress import TrainingProgress
 from .vaft import VAFTHandler, vaft_losses
 
-__all__ = [
-    "AttackHandler",
-    "EpochSeedHandler",
-    "TrainingCheckpoint",
-    "TrainingProgress",
-    "VAFTHandler",
-    "vaft_losses",
-]
+__all__ = ["AttackHandler", "EpochSeedHandler", "TrainingCheckpoint", "TrainingProgress", "VAFTHandler", "vaft_losses"]
