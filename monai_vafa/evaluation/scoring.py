@@ -20,7 +20,13 @@ from monai.metrics import (
 )
 from monai.networks import one_hot
 
-from monai_vafa.metrics import FittingSSIMMetric, linf_distance, lpips_if_available, rmse_distance
+from monai_vafa.metrics import (
+    FittingSSIMMetric,
+    linf_distance,
+    lpips_if_available,
+    rmse_distance,
+    similarity_if_available,
+)
 from monai_vafa.outputs import check_class_channels
 from monai_vafa.results.schema import CASE_KEYS, METRIC_KEYS
 from monai_vafa.target import Target
@@ -43,17 +49,18 @@ def default_visibility_metrics(
     spatial_dims: int = 3, *, device: torch.device | str = "cpu", lpips_trunk: str | os.PathLike | None = None
 ) -> dict[str, CumulativeIterationMetric | None]:
     """
-    LPIPS, SSIM and PSNR.
+    LPIPS, SSIM, HaarPSI, GMSD and PSNR; what is not installed is ``None``, and a warning says how to get it.
 
     Args:
         spatial_dims: of the images, 2 or 3.
-        device: where LPIPS is computed.
-        lpips_trunk: AlexNet weights for LPIPS, see :class:`monai_vafa.metrics.LPIPSMetric`; without any, LPIPS is
-            ``None`` and a warning says how to get them.
+        device: where LPIPS, HaarPSI and GMSD are computed.
+        lpips_trunk: AlexNet weights for LPIPS, see :class:`monai_vafa.metrics.LPIPSMetric`.
     """
     return {
         "lpips": lpips_if_available(trunk=lpips_trunk, device=device, skip_small=True),
         "ssim": FittingSSIMMetric(spatial_dims=spatial_dims),
+        "haarpsi": similarity_if_available("haarpsi", device=device, skip_small=True),
+        "gmsd": similarity_if_available("gmsd", device=device, skip_small=True),
         "psnr": PSNRMetric(max_val=1.0),
     }
 

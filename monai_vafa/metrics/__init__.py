@@ -5,16 +5,19 @@ from __future__ import annotations
 
 from .distortion import changed_voxel_rate, linf_distance, rmse_distance
 from .lpips import LPIPSMetric, lpips_if_available
+from .slices import SliceSimilarityMetric, similarity_if_available
 from .ssim import FittingSSIMMetric
 from .trunk import TrunkUnavailable, fetch_trunk
 
 __all__ = [
     "FittingSSIMMetric",
     "LPIPSMetric",
+    "SliceSimilarityMetric",
     "TrunkUnavailable",
     "changed_voxel_rate",
     "fetch_trunk",
     "linf_distance",
     "lpips_if_available",
     "rmse_distance",
+    "similarity_if_available",
 ]

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import lpips
 import torch
-from monai.metrics.regression import RegressionMetric
-from monai.utils import MetricReduction, convert_data_type
+from monai.utils import MetricReduction
 
+from monai_vafa.metrics.slices import SliceMetric
 from monai_vafa.metrics.trunk import TrunkUnavailable, find_trunk
-from monai_vafa.outputs import check_unit
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 _MIN_SIDE = 31
 
 
-class LPIPSMetric(RegressionMetric):
+class LPIPSMetric(SliceMetric):
     """Learned perceptual image patch similarity (LPIPS) of volumes, slice by slice.
 
     As in Hanif et al., "Frequency Domain Adversarial Training for Robust Volumetric Medical Segmentation"
@@ -66,36 +65,21 @@ class LPIPSMetric(RegressionMetric):
         device: torch.device | str | None = None,
         skip_small: bool = False,
     ) -> None:
-        super().__init__(reduction=reduction, get_not_nans=get_not_nans)
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.batch_size = batch_size
-        self.device = torch.device(device) if device is not None else None
-        self.skip_small = skip_small
+        super().__init__(
+            reduction,
+            get_not_nans,
+            name="AlexNet",
+            min_side=_MIN_SIDE,
+            batch_size=batch_size,
+            device=device,
+            skip_small=skip_small,
+        )
         self.net = _build_network(find_trunk(trunk))
 
-    def _compute_metric(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Distance ``(B, 1)`` of volumes ``(B, C, H, W, D)`` or images ``(B, C, H, W)`` with values in [0, 1]."""
-        for name, value in (("y_pred", y_pred), ("y", y)):
-            check_unit(name, value)
-        if y_pred.ndim not in (4, 5):
-            raise ValueError(f"y_pred and y must be (B, C, H, W) or (B, C, H, W, D), got {y_pred.ndim} dimensions")
-        height, width = y_pred.shape[2:4]
-        if min(height, width) < _MIN_SIDE:
-            if self.skip_small:
-                return torch.full((y_pred.shape[0], 1), torch.nan, device=y_pred.device)
-            raise ValueError(f"AlexNet needs slices of at least {_MIN_SIDE} x {_MIN_SIDE}, got {height} x {width}")
-
-        device = self.device or y_pred.device
-        self.net.to(device)
-        chunks = zip(_slices(y_pred).split(self.batch_size), _slices(y).split(self.batch_size), strict=True)
-        # Autocast would run AlexNet's convolutions in half precision.
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            distances = [
-                self.net(*(part.to(device, torch.float32).expand(-1, 3, -1, -1) for part in pair), normalize=True)
-                for pair in chunks
-            ]
-        return torch.cat(distances).view(y_pred.shape[0], -1).mean(dim=1, keepdim=True).to(y_pred.device)
+    def _compare(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        self.net.to(y.device)
+        three = (part.expand(-1, 3, -1, -1) for part in (y_pred, y))
+        return torch.as_tensor(self.net(*three, normalize=True)).flatten()
 
 
 def lpips_if_available(
@@ -117,14 +101,6 @@ def lpips_if_available(
     except TrunkUnavailable as error:
         logger.warning("LPIPS will not be measured: %s", error)
         return None
-
-
-def _slices(volumes: torch.Tensor) -> torch.Tensor:
-    """Lay the slices of volumes (B, C, H, W[, D]) out as single-channel images (B * C * D, 1, H, W)."""
-    plain = convert_data_type(volumes, torch.Tensor)[0]
-    if plain.ndim == 5:
-        plain = plain.movedim(-1, 2)
-    return plain.reshape(-1, 1, *plain.shape[-2:])
 
 
 def _build_network(trunk: Path) -> torch.nn.Module:

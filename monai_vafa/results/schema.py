@@ -68,6 +68,8 @@ COLUMNS = {
     "nsd_foreground": Column("NSD fg", 2, 100),
     "lpips": Column("100(1-LPIPS)", 2, -100, 1),
     "ssim": Column("SSIM", 4),
+    "haarpsi": Column("HaarPSI", 4),
+    "gmsd": Column("100(1-GMSD)", 2, -100, 1),
     "psnr": Column("PSNR", 1),
     "linf": Column("L-inf", 1),
     "rmse": Column("RMSE", 2),
