@@ -12,16 +12,7 @@ import torch
 from monai_vafa.losses import MaskedCrossEntropyLoss
 
 from .base import AttackResult
-from .gradient import (
-    LEVELS,
-    Best,
-    IterativeAttack,
-    LinfAttack,
-    LinfPerturbation,
-    damage_of,
-    more_damaging,
-    where_active,
-)
+from .gradient import LEVELS, Best, IterativeAttack, LinfAttack, LinfPerturbation, more_damaging, where_active
 from .objective import LossFunction, Objective
 
 # From the paper: weight of the new direction against the previous one, and the share of steps that must rise.
@@ -93,9 +84,7 @@ class AutoPGD(LinfAttack, IterativeAttack):
             perturbation.enter(radius, steps)
             result = self._climb(objective, image, perturbation, steps)
             # The last step led to an image that has not been judged yet.
-            with torch.no_grad():
-                gain, _ = objective(perturbation.variable)
-            perturbation.best.offer(perturbation.variable, gain, damage_of(objective))
+            perturbation.best.judge(objective, perturbation.variable)
             perturbation.variable = perturbation.best.image
             traces.append(cast(torch.Tensor, result.losses))
             used += cast(torch.Tensor, result.steps)

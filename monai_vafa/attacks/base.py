@@ -20,17 +20,7 @@ from monai_vafa.losses import DiceCrossEntropyLoss
 from monai_vafa.networks.modes import at_rest
 from monai_vafa.outputs import Activation, check_activation
 
-from .checks import (
-    check_choice,
-    check_fields,
-    check_image_values,
-    check_label,
-    check_levels,
-    check_network,
-    check_range,
-    plain_tensor,
-    value_range,
-)
+from . import checks
 from .draws import Draws, Key
 from .objective import LossFunction, Objective
 
@@ -108,12 +98,12 @@ class Attack(ABC):
     progress: bool = False
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        checks.check_fields(self)
         check_activation(self.activation)
-        check_choice("amp", self.amp, ("bfloat16", "float16", None))
-        check_levels(self)
+        checks.check_choice("amp", self.amp, ("bfloat16", "float16", None))
+        checks.check_levels(self)
         if self.intensity_range is not None:
-            self.intensity_range = check_range(self.intensity_range)
+            self.intensity_range = checks.check_range(self.intensity_range)
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} must be at least 0.")
         if self.loss is not None and not callable(self.loss):
@@ -181,20 +171,22 @@ class Attack(ABC):
             ValueError: If image, label or network do not fit together or hold impossible values; the message says
                 which.
         """
-        check_network(network)
+        checks.check_network(network)
         if self.targeted and label is None:
             raise ValueError("a targeted attack needs label: the map that the network is to predict.")
         # An evaluator calls this under no-grad or inference mode, a trainer under autocast.
         with torch.inference_mode(False), torch.enable_grad():
-            plain = plain_tensor("image", image)
-            check_image_values(plain)
+            plain = checks.plain_tensor("image", image)
+            checks.check_image_values(plain)
             self.check_image(plain.shape)
             device = next((p.device for p in network.parameters()), plain.device)
             plain = plain.to(device, torch.float32)
-            low, width = value_range(plain, intensity_range or self.intensity_range, told=intensity_range is None)
+            low, width = checks.value_range(
+                plain, intensity_range or self.intensity_range, told=intensity_range is None
+            )
             ignore_label = self.ignore_label if ignore_label is None else ignore_label
             if label is not None:
-                label = check_label(label, plain, ignore_label).to(device)
+                label = checks.check_label(label, plain, ignore_label).to(device)
             cuda = [device] if device.type == "cuda" else []
             with (
                 at_rest(network),

@@ -163,6 +163,12 @@ class Best:
         self.damage, self.gain = torch.where(better, damage, self.damage), torch.where(better, gain, self.gain)
         return better
 
+    @torch.no_grad()
+    def judge(self, objective: Objective, image: torch.Tensor) -> torch.Tensor:
+        """Ask about an image, and :meth:`offer` it."""
+        gain, _ = objective(image)
+        return self.offer(image, gain, damage_of(objective))
+
 
 def more_damaging(
     damage: torch.Tensor, gain: torch.Tensor, than_damage: torch.Tensor, than_gain: torch.Tensor

@@ -13,7 +13,7 @@ from monai_vafa.losses import CosPGDLoss, SegPGDLoss
 
 from .base import AttackResult
 from .checks import check_choice, check_count, check_positive
-from .gradient import LEVELS, Best, IterativeAttack, LinfAttack, LinfPerturbation, damage_of, where_active
+from .gradient import LEVELS, Best, IterativeAttack, LinfAttack, LinfPerturbation, where_active
 from .objective import LossFunction, Objective
 
 Recipe = Literal["tuned", "upstream"]
@@ -100,10 +100,10 @@ class ProjectedGradientDescent(BasicIterative):
         if self.restarts == 1:
             return result
         best = Best(image)
-        self._offer(best, objective, result)
+        best.judge(objective, result.adversarial)
         for _ in range(1, cast(int, self.restarts)):
             other = self._from_one_start(objective, image)
-            result = _better(self._offer(best, objective, other), other, result)
+            result = _better(best.judge(objective, other.adversarial), other, result)
         return result
 
     def _from_one_start(self, objective: Objective, image: torch.Tensor) -> AttackResult:
@@ -111,11 +111,6 @@ class ProjectedGradientDescent(BasicIterative):
         if self.random_start:
             perturbation.start_anywhere(objective.draws)
         return self._climb(objective, image, perturbation, self.steps)
-
-    @torch.no_grad()
-    def _offer(self, best: Best, objective: Objective, result: AttackResult) -> torch.Tensor:
-        gain, _ = objective(result.adversarial)
-        return best.offer(result.adversarial, gain, damage_of(objective))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -130,7 +125,7 @@ class MomentumIterative(BasicIterative):
         decay: mu in the paper, at least 0.
         step_size: in intensity levels (0-255 scale); ``None`` for ``eps / steps``, as in the paper.
 
-    All others: see :class:`BasicIterative` and :class:`Attack`.
+    All others: see :class:`BasicIterative`.
     """
 
     recipe: Recipe = field(default="tuned", init=False)
@@ -156,8 +151,7 @@ class SegPGD(ProjectedGradientDescent):
     Step ``t`` of ``T``, counted from 0, weights the cross entropy of wrong voxels by ``lambda_t = t / 2T`` and that
     of correct ones by ``1 - lambda_t`` (arXiv 2207.12391, Algorithm 1). The paper has no targeted form.
 
-    All parameters but ``loss``, ``targeted`` and ``recipe``: see :class:`ProjectedGradientDescent` and
-    :class:`Attack`.
+    All parameters but ``loss``, ``targeted`` and ``recipe``: see :class:`ProjectedGradientDescent`.
     """
 
     loss: LossFunction | None = field(default=None, init=False)
@@ -178,7 +172,7 @@ class CosPGD(ProjectedGradientDescent):
 
     If targeted, the weight is one minus that agreement with the wanted label.
 
-    All parameters but ``loss`` and ``recipe``: see :class:`ProjectedGradientDescent` and :class:`Attack`.
+    All parameters but ``loss`` and ``recipe``: see :class:`ProjectedGradientDescent`.
     """
 
     loss: LossFunction | None = field(default=None, init=False)

@@ -68,10 +68,7 @@ ROSTER: dict[str, RosterEntry] = {}
 
 def register(entry: RosterEntry) -> RosterEntry:
     """
-    Add an attack to the roster.
-
-    Args:
-        entry: the attack; returned as it is.
+    Add an attack to the roster, and return it as it is.
 
     Raises:
         ValueError: If its name, or the name of its transform, is taken.
@@ -86,10 +83,7 @@ def register(entry: RosterEntry) -> RosterEntry:
 
 def entry_of(name: str) -> RosterEntry:
     """
-    Look up an attack.
-
-    Args:
-        name: its name in the roster.
+    Look up an attack by its name in the roster.
 
     Raises:
         ValueError: If there is none; suggests names that are close.

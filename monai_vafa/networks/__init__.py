@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from .checkpoint import load_checkpoint
-from .convert import convert_checkpoint
+from .checkpoint import convert_checkpoint, load_checkpoint
 from .unetrpp import UNETRPP
 
 __all__ = ["UNETRPP", "convert_checkpoint", "load_checkpoint"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_vafa.networks import convert, convert_checkpoint
+from monai_vafa.networks import checkpoint, convert_checkpoint
 
 
 @pytest.fixture(autouse=True)
 def small_form(monkeypatch):
     """In place of a published network, whose files have hundreds of megabytes."""
-    monkeypatch.setitem(convert._FORMS, "unetrpp_acdc", lambda out_channels=4: torch.nn.Conv3d(1, out_channels, 3))
+    monkeypatch.setitem(checkpoint._FORMS, "unetrpp_acdc", lambda out_channels=4: torch.nn.Conv3d(1, out_channels, 3))
 
 
 def test_weights_alone_are_written(tmp_path):
@@ -48,7 +48,7 @@ def test_failure_leaves_what_was_there(tmp_path, monkeypatch):
 def test_every_process_writes_the_same_bytes(tmp_path, monkeypatch):
     torch.save(torch.nn.Conv3d(1, 4, 3).state_dict(), tmp_path / "old")
     one = convert_checkpoint(tmp_path / "old", tmp_path / "one.pt", "unetrpp_acdc").read_bytes()
-    monkeypatch.setattr(convert.os, "getpid", lambda: 7)
+    monkeypatch.setattr(checkpoint.os, "getpid", lambda: 7)
     assert convert_checkpoint(tmp_path / "old", tmp_path / "two.pt", "unetrpp_acdc").read_bytes() == one
 
 
