@@ -71,9 +71,8 @@ def test_worst_cases_are_five_percent_of_all(count, taken):
 
 def test_comparisons_are_wilcoxon_with_holm():
     rng = np.random.default_rng(0)
-    scores = {
-        name: by_case(0.7 - shift + 0.05 * rng.normal(size=20)) for name, shift in {"a": 0, "b": 0.02, "c": 0.2}.items()
-    }
+    shifts = {"a": 0, "b": 0.02, "c": 0.2}
+    scores = {name: by_case(0.7 - shift + 0.05 * rng.normal(size=20)) for name, shift in shifts.items()}
     pairs = compare(scores)
     assert [(pair["first"], pair["second"]) for pair in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
     first, second = (list(scores[name].values()) for name in "ac")
