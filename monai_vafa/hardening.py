@@ -280,26 +280,17 @@ def _train_configs(folder: Path, config_file: str | Sequence[str] | None) -> lis
     try:
         return config_files(folder, workflow="train")
     except ValueError as error:
-        configs = ", ".join(sorted(path.name for path in (folder / "configs").iterdir()))
-        raise ValueError(
-            f"bundle {folder.name} has no train config, so it can't be hardened; it has {configs}. Name another one "
-            "with configs."
-        ) from error
+        there = ", ".join(sorted(path.name for path in (folder / "configs").iterdir()))
+        raise ValueError(f"bundle {folder.name} has no train config; it has {there}. Name one with configs.") from error
 
 
 def _check_config(config: dict, engines: Mapping[str, str], overrides: Mapping[str, Any], *, name: str) -> None:
     parser = ConfigParser(config)
     for part, id_ in engines.items():
         if not isinstance(parser.get(id_), Mapping):
-            raise ValueError(
-                f"bundle {name} can't be hardened: its train config has no {part} with the id {id_}. If it has another "
-                f"id, name it with ids={{{part!r}: '...'}}."
-            )
-    if "dataset_dir" in overrides and "dataset_dir" not in config:
-        raise ValueError(
-            f"dataset_dir={overrides['dataset_dir']!r}, but the train config of bundle {name} has no such id: set the "
-            "ids that name its data with overrides."
-        )
+            raise ValueError(f"bundle {name} has no {part} with the id {id_}: set ids={{{part!r}: '...'}}.")
+    if (folder := overrides.get("dataset_dir")) is not None and "dataset_dir" not in config:
+        raise ValueError(f"dataset_dir={folder!r} is not an id of bundle {name}: name its data with overrides.")
 
 
 def _replace_handlers(parser: ConfigParser) -> str | None:
@@ -326,10 +317,7 @@ def _scale_learning_rate(parser: ConfigParser, trainer: str, scale: float) -> No
     id_ = _value_id(parser, f"{_value_id(parser, f'{trainer}#optimizer')}#lr")
     value = parser.get(id_)
     if value is None:
-        raise ValueError(
-            f"learning_rate_scale={scale}, but the optimizer of the train config names no lr: set it with overrides, "
-            "and learning_rate_scale=1."
-        )
+        raise ValueError(f"learning_rate_scale={scale}, but the optimizer names no lr: set it with overrides.")
     is_expression = isinstance(value, str) and value.startswith("$")
     parser[id_] = f"$({value[1:]}) * {scale}" if is_expression else float(value) * scale
 
@@ -355,9 +343,6 @@ def _check_engines(training: Training) -> None:
         )
     metric = evaluator.state.key_metric_name
     if metric is None:
-        raise ValueError(
-            f"bundle {name} has no key metric in its validation, by which the best weights could be chosen: set "
-            "key_val_metric of its evaluator with overrides."
-        )
+        raise ValueError(f"bundle {name} has no key metric: set key_val_metric of its evaluator with overrides.")
     if not re.search("dice|dsc", metric, flags=re.IGNORECASE):
         logger.warning("bundle %s: the best weights will be those of the best %s, which is not a DSC.", name, metric)

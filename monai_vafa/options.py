@@ -98,10 +98,7 @@ def check_ids(name: str, config: Mapping[str, Any], given: Iterable[str], *, val
             continue
         close = difflib.get_close_matches(first, config, 1)
         if first in config:
-            raise ValueError(
-                f"nothing reads {id_!r} in this run of {name}: what would is replaced by other options, or asks for "
-                "another id. Leave it out."
-            )
+            raise ValueError(f"nothing reads {id_!r} in this run of {name}, with these other options: leave it out.")
         hint = f"; did you mean {close[0]!r}?" if close else f": it has {', '.join(config)}."
         raise ValueError(f"{name} has no id {first!r}{hint}")
 

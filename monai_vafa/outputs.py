@@ -39,9 +39,7 @@ def as_logits(output: Any) -> torch.Tensor:
 def check_activation(activation: str) -> Activation:
     """The name of an activation, checked."""
     if not isinstance(activation, str) or activation not in get_args(Activation):
-        raise ValueError(
-            f"activation={activation!r} must be 'softmax' (one class per voxel) or 'sigmoid' (any number of classes)."
-        )
+        raise ValueError(f"activation={activation!r} must be 'softmax' (one class per voxel) or 'sigmoid' (any).")
     return cast(Activation, activation)
 
 
@@ -70,9 +68,7 @@ def check_class_channels(label: torch.Tensor, num_classes: int) -> None:
     check_channels(label, num_classes)
     impossible = label[(label != 0) & (label != 1)]
     if len(impossible):
-        raise ValueError(
-            f"label holds {float(impossible[0]):g}, but with activation='sigmoid' each class has a channel of 0 and 1."
-        )
+        raise ValueError(f"label holds {float(impossible[0]):g}, but activation='sigmoid' takes channels of 0 and 1.")
 
 
 def check_channels(label: torch.Tensor, num_classes: int) -> None:

@@ -120,10 +120,7 @@ def check_levels(attack: Any) -> None:
 
 
 def _refuse_share(name: str, value: float) -> None:
-    raise ValueError(
-        f"{name}={value:.4g} is in intensity levels (0-255 scale), so that it would change next to nothing; did you "
-        f"mean {name}={value * 255:.4g}?"
-    )
+    raise ValueError(f"{name}={value:.4g} is in intensity levels (0-255 scale): did you mean {name}={value * 255:.4g}?")
 
 
 def check_network(network: Any) -> None:
@@ -132,10 +129,7 @@ def check_network(network: Any) -> None:
         hint = "; give the module of the program: network.module()" if hasattr(network, "module") else ""
         raise TypeError(f"network must be a torch.nn.Module, got {type(network).__name__}{hint}.")
     if any(weight.is_inference() for weight in network.parameters()):
-        raise ValueError(
-            "network was made under torch.inference_mode(), where autograd can't use its weights: make or load it "
-            "outside, or give copy.deepcopy(network)."
-        )
+        raise ValueError("network was made under torch.inference_mode(): for autograd, give copy.deepcopy(network).")
 
 
 def check_choice(name: str, value: str | None, choices: Collection[str | None]) -> None:
@@ -183,9 +177,7 @@ def check_label(label: torch.Tensor, image: torch.Tensor, ignore_label: int | No
     plain = plain.to(torch.int64, copy=True)
     lowest = int((plain if ignore_label is None else plain.masked_fill(plain == ignore_label, 0)).min())
     if lowest < 0:
-        raise ValueError(
-            f"label holds {lowest}; classes start at 0. Give ignore_label={lowest} if it marks voxels without a label."
-        )
+        raise ValueError(f"label holds {lowest}, below 0: give ignore_label={lowest} if it marks unlabelled voxels.")
     return plain
 
 

@@ -159,9 +159,7 @@ class Objective:
             check_class_channels(label, channels)
             return
         if label.shape[1] not in (1, channels):
-            raise ValueError(
-                f"label has {label.shape[1]} channels; it must have 1 (class map) or {channels} (one per class)."
-            )
+            raise ValueError(f"label has {label.shape[1]} channels, not 1 (class map) or {channels} (one per class).")
         if label.shape[1] == 1 and label.max() >= max(channels, 2):
             raise ValueError(
                 f"label holds class {int(label.max())}, but the network knows classes 0 to {channels - 1}; map the "
@@ -237,9 +235,7 @@ def _counted(label: torch.Tensor, ignore_label: int | None) -> torch.Tensor | No
     if not void.any():
         return None
     if not torch.equal(void.any(1), void.all(1)):
-        raise ValueError(
-            f"label holds ignore_label={ignore_label} in some channels of a voxel; give it in all or none."
-        )
+        raise ValueError(f"label holds ignore_label={ignore_label} in some channels of a voxel; use all or none.")
     return ~void.all(1)
 
 

@@ -28,10 +28,7 @@ class _RelabelTarget(Transform):
         if min(self.classes + targets) < 0:
             raise ValueError(f"classes must be integers of at least 0, got {orig_labels} and {target_labels}.")
         if activation == "softmax" and self.classes == targets:
-            raise ValueError(
-                f"class {self.classes[0]} would become class {targets[0]}, which leaves every label as it is; give "
-                "two different classes, such as EraseClass(1) or SwapClasses(1, 2)."
-            )
+            raise ValueError(f"class {self.classes[0]} would stay as it is: give two different classes.")
         self._relabel = MapLabelValue(self.classes, targets)
 
     def __call__(self, label: NdarrayOrTensor) -> NdarrayOrTensor:

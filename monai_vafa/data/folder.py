@@ -169,9 +169,7 @@ def _decathlon(
     wanted = [section] if section else [name for name in _SECTIONS if content.get(name)]
     if not wanted or not content.get(wanted[0]):
         filled = [key for key, value in content.items() if isinstance(value, list) and value]
-        raise ValueError(
-            f"{str(root / 'dataset.json')!r} has no cases in {section or ', '.join(_SECTIONS)}; it has {filled}."
-        )
+        raise ValueError(f"{str(root / 'dataset.json')!r} has no cases in {section or _SECTIONS}; it has {filled}.")
     items = load_decathlon_datalist(str(root / "dataset.json"), True, wanted[0])
     for item in items:
         image = Path(item["image"]) if _is_path(item.get("image")) else None
@@ -200,10 +198,7 @@ def _files(folder: Path, ending: str | None = None) -> dict[str, Path]:
             # A header whose data are what a reader is given.
             continue
         if (name := _stem(entry)) in found:
-            raise ValueError(
-                f"{str(found[name])!r} and {str(path)!r} have the same name, so it is not clear which one is meant: "
-                "move one of them elsewhere."
-            )
+            raise ValueError(f"{str(found[name])!r} and {str(path)!r} have the same name: move one of them elsewhere.")
         found[name] = path
     volumes = {name: path for name, path in found.items() if _ending(path) not in _PICTURES}
     return volumes or found
@@ -278,9 +273,7 @@ def _paired(images: Mapping[str, Path], labels: Mapping[str, Path], channels: in
         made[case] = list(files.values())
     if labels and (alone := [name for name in made if name not in labels]):
         where = str(next(iter(labels.values())).parent)
-        raise ValueError(
-            f"{len(alone)} of {len(made)} images have no label of the same name in {where!r}, {alone[0]!r} for one."
-        )
+        raise ValueError(f"{len(alone)} of {len(made)} images have no label in {where!r}, {alone[0]!r} for one.")
     return [_case(made[case], labels.get(case)) for case in sorted(made)]
 
 

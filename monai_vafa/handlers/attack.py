@@ -50,9 +50,7 @@ class AttackHandler:
     def attach(self, engine: Engine) -> None:
         """Attack the batches of a trainer or evaluator from now on."""
         if not isinstance(engine, SupervisedEngine):
-            raise TypeError(
-                f"engine must be a SupervisedTrainer or SupervisedEvaluator of MONAI, got {type(engine).__name__}."
-            )
+            raise TypeError(f"engine must be a SupervisedTrainer or SupervisedEvaluator, got {type(engine).__name__}.")
         if not engine.has_event_handler(self, Events.ITERATION_STARTED):
             engine.add_event_handler(Events.ITERATION_STARTED, self)
 
@@ -66,10 +64,7 @@ def check_attack(attack: Attack) -> Attack:
     if not isinstance(attack, Attack):
         raise TypeError(f"attack must be one of monai_vafa.attacks, got {type(attack).__name__}.")
     if attack.targeted:
-        raise ValueError(
-            "attack is targeted, but the only label of a batch is that of its image: give an attack with "
-            "targeted=False."
-        )
+        raise ValueError("attack is targeted, but a batch has only its image's label: give one with targeted=False.")
     return attack
 
 
@@ -134,10 +129,7 @@ def replace_image(engine: SupervisedEngine, attack: Attack, image_key: Hashable)
         image = None
     if image is None or not same_image(image, prepared.image):
         found = sorted(map(str, batch)) if isinstance(batch, dict) else f"a list of {len(batch)}"
-        raise ValueError(
-            f"image_key={image_key!r} must be where prepare_batch finds the engine's image, unchanged; the batch has "
-            f"{found}."
-        )
+        raise ValueError(f"image_key={image_key!r} must be prepare_batch's image, unchanged; the batch has {found}.")
     attack = attack_of_iteration(attack, engine)
     if isinstance(engine.inferer, SlidingWindowInferer):
         windows = SlidingWindowAttack(engine.inferer.roi_size, engine.inferer.sw_batch_size)

@@ -126,8 +126,7 @@ class TrainingCheckpoint:
         CheckpointLoader(str(self.ckpt_dir / _LAST), self._state, map_location=engine.state.device)(engine)
         if self.best and not (self.ckpt_dir / _MODEL).is_file():
             raise FileNotFoundError(
-                f"{self.ckpt_dir / _MODEL} does not exist, the best weights of the training to resume: put it back, or "
-                "start anew with resume=False."
+                f"{self.ckpt_dir / _MODEL} does not exist, the best weights so far: put it back, or use resume=False."
             )
         if length not in (None, engine.state.epoch_length):
             engine.state.epoch_length, engine.state.iteration = length, engine.state.epoch * length

@@ -200,7 +200,4 @@ class VAFTHandler:
 
     def _check_trained(self, engine: Engine) -> None:
         if self._attacked is not None:
-            raise RuntimeError(
-                "no adversarial loss could be added: the trainer's iteration_update must fire "
-                "IterationEvents.LOSS_COMPLETED before its backward pass."
-            )
+            raise RuntimeError("iteration_update must fire IterationEvents.LOSS_COMPLETED before its backward pass.")

@@ -82,8 +82,9 @@ def load_checkpoint(network: Network, path: str | os.PathLike, *, key: str | Non
         ImportError: If the file is a ``.safetensors`` file and the package safetensors is missing.
         ValueError: If the file has no weights, or those of another network: names the keys.
     """
+    path = os.fspath(path)
     if not Path(path).is_file():
-        raise FileNotFoundError(f"checkpoint {os.fspath(path)!r} does not exist or is not a file.")
+        raise FileNotFoundError(f"checkpoint {path!r} does not exist or is not a file.")
     own = network.state_dict(keep_vars=True)
     state = _without_prefix(_state_dict(_read(path), path, key), own)
     unetr = isinstance(network, UNETR)
@@ -106,7 +107,7 @@ def load_checkpoint(network: Network, path: str | os.PathLike, *, key: str | Non
             if keys
         )
         raise ValueError(
-            f"checkpoint {os.fspath(path)!r} does not fit {type(network).__name__}: {found}. Build the network that "
+            f"checkpoint {path!r} does not fit {type(network).__name__}: {found}. Build the network that "
             "the file was made for: its class, its sizes and its number of classes."
         )
     network.load_state_dict({key: state.get(key, value) for key, value in own.items()})
@@ -142,7 +143,7 @@ def convert_checkpoint(
     return Path(output)
 
 
-def _read(path: str | os.PathLike) -> Any:
+def _read(path: str) -> Any:
     """Content of a file of weights, read so that no code of it runs."""
     safetensors = Path(path).suffix == ".safetensors"
     try:
@@ -151,24 +152,22 @@ def _read(path: str | os.PathLike) -> Any:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
-        raise ImportError(
-            f"checkpoint {os.fspath(path)!r} needs the package safetensors to be read: pip install safetensors"
-        ) from error
+        raise ImportError(f"checkpoint {path!r} needs the package safetensors: pip install safetensors") from error
     # A damaged file can raise anything from RuntimeError to OSError.
     except Exception as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         if foreign is None:
             kind = "safetensors file" if safetensors else "file of weights"
             reason = f"{type(error).__name__}: {error}".partition(" In PyTorch 2.6")[0]
-            raise ValueError(f"checkpoint {os.fspath(path)!r} can't be read as a {kind}: {reason}") from error
+            raise ValueError(f"checkpoint {path!r} can't be read as a {kind}: {reason}") from error
         raise ValueError(
-            f"checkpoint {os.fspath(path)!r} can't be read: beside weights it holds objects ({foreign[1]}): building "
+            f"checkpoint {path!r} can't be read: beside weights it holds objects ({foreign[1]}): building "
             "these could run code of the file. If you trust it, read it once with torch.load(..., weights_only=False) "
             "in the program that wrote it, and torch.save its state dict alone."
         ) from error
 
 
-def _state_dict(content: Any, path: str | os.PathLike, key: str | None) -> dict[str, Any]:
+def _state_dict(content: Any, path: str, key: str | None) -> dict[str, Any]:
     """The state dict in the content of a file."""
     candidates = [content]
     if isinstance(content, Mapping):
@@ -176,9 +175,7 @@ def _state_dict(content: Any, path: str | os.PathLike, key: str | None) -> dict[
     for candidate in candidates:
         if isinstance(candidate, Mapping) and any(isinstance(value, torch.Tensor) for value in candidate.values()):
             return {str(key): value for key, value in candidate.items()}
-    raise ValueError(
-        f"checkpoint {os.fspath(path)!r} has no state dict, neither by itself nor under {', '.join(_WRAPPERS)}."
-    )
+    raise ValueError(f"checkpoint {path!r} has no state dict, nor one under {', '.join(_WRAPPERS)}.")
 
 
 def _without_prefix(state: dict[str, Any], own: Mapping[str, torch.Tensor]) -> dict[str, Any]:
@@ -189,7 +186,7 @@ def _without_prefix(state: dict[str, Any], own: Mapping[str, torch.Tensor]) -> d
     return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
-def _complete_shared(state: dict[str, Any], own: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
+def _complete_shared(state: dict[str, Any], own: Mapping[str, torch.Tensor], path: str) -> None:
     """Give all names of a shared tensor the value that the file has for one of them, in place."""
     names: dict[int, list[str]] = {}
     for key, value in own.items():
@@ -205,7 +202,7 @@ def _complete_shared(state: dict[str, Any], own: Mapping[str, torch.Tensor], pat
     if differing:
         # load_state_dict accepts this silently, although such a network can't have written the file.
         warnings.warn(
-            f"checkpoint {os.fspath(path)!r} has different values for {len(differing)} tensors that are one in the "
+            f"checkpoint {path!r} has different values for {len(differing)} tensors that are one in the "
             f"network ({', '.join(differing[:2])}{', ...' if len(differing) > 2 else ''}): the last value counts.",
             stacklevel=3,
         )

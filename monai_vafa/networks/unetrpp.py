@@ -194,10 +194,7 @@ def _feature_sizes(img_size: tuple[int, ...], patch_size: tuple[int, ...]) -> li
     steps = [side * times for side in patch_size]
     fitting = tuple(math.ceil(side / step) * step for side, step in zip(img_size, steps, strict=True))
     if fitting != img_size:
-        raise ValueError(
-            f"img_size={img_size} must be a multiple of {times} times patch_size={patch_size}: use "
-            f"{fitting}, or another patch_size."
-        )
+        raise ValueError(f"img_size={img_size} must be multiples of {times} x patch_size={patch_size}: use {fitting}.")
     grid = [side // length for side, length in zip(img_size, patch_size, strict=True)]
     return [tuple(side // 2**stage for side in grid) for stage in range(_STAGES)]
 

@@ -70,10 +70,7 @@ def config_files(
         if there.keys() >= set(stems):
             return _with_shared([there[stem] for stem in stems], list(there.values()))
     wanted = " + ".join(_WORKFLOWS[workflow]) if workflow else "inference or train"
-    raise ValueError(
-        f"bundle {str(folder)!r} has no config {wanted}; its configs are {', '.join(sorted(there))}. Name the right "
-        "ones with config_file."
-    )
+    raise ValueError(f"bundle {str(folder)!r} has no config {wanted}, but {sorted(there)}: name one with config_file.")
 
 
 def configs_in(folder: Path) -> dict[str, Path]:

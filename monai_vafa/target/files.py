@@ -29,10 +29,7 @@ def check_nifti(image: Any, path: str) -> None:
     shape, dtype = tuple(image.shape), image.get_data_dtype()
     if dtype.fields is not None or dtype.kind == "c":
         kind = "complex numbers" if dtype.kind == "c" else f"{'/'.join(dtype.fields)} colours"
-        raise ValueError(
-            f"{path!r} of shape {shape} holds {kind}, not intensities: save one number per voxel, or a channel for "
-            "each along a last axis."
-        )
+        raise ValueError(f"{path!r} of shape {shape} holds {kind}: save one number per voxel and channel.")
     if len(shape) > 4:
         raise ValueError(
             f"{path!r} of shape {shape} holds {len(shape)} axes; an image has up to 4, the last one for channels: save "
@@ -54,9 +51,7 @@ def check_file(path: str | os.PathLike, loader: LoadImage) -> None:
     series = Path(name).is_dir()
     if loader.auto_select and not any(reader.verify_suffix(name) for reader in loader.readers):
         kind, package = ("folders of DICOM files", "pydicom") if series else (f"files like {Path(name).name}", "itk")
-        raise ValueError(
-            f"{name!r} can't be read: there is no reader of {kind}. pip install {package}, or save as NIfTI."
-        )
+        raise ValueError(f"{name!r} can't be read: no reader of {kind}. pip install {package}, or save as NIfTI.")
     if series and has_pydicom:
         files = [file for file in sorted(Path(name).iterdir()) if is_dicom(file)]
         damaged = [file.name for file in files if not pydicom.misc.is_dicom(file)]

@@ -79,11 +79,8 @@ class Preprocessing(Transform):
         parts = flat(transform)
         if wrong := [part for part in parts if not callable(part)]:
             raise ValueError(f"bundle: its preprocessing holds {wrong[0]!r}, which is not a transform.")
-        if random := [type(part).__name__ for part in parts if isinstance(part, RandomizableTrait)]:
-            raise ValueError(
-                f"preprocessing is random ({', '.join(random)}), so it is that of a training; name the validation's "
-                "with ids={'preprocessing': '...'}."
-            )
+        if random := ", ".join(type(part).__name__ for part in parts if isinstance(part, RandomizableTrait)):
+            raise ValueError(f"preprocessing is random ({random}): name another with ids={{'preprocessing': '...'}}.")
         loaders = [part for part in parts if isinstance(part, LoadImaged)]
         self.loader = loaders[0]._loader if loaders else LoadImage()
         self.label_loader = label_loader()
@@ -120,10 +117,7 @@ class Preprocessing(Transform):
         if self.file_keys != [self.image_key] and self.image_key in data:
             files = ensure_tuple(data.pop(self.image_key))
             if len(files) != len(self.file_keys):
-                raise ValueError(
-                    f"item has {len(files)} files as {self.image_key!r}; the bundle takes {len(self.file_keys)}: "
-                    f"{', '.join(self.file_keys)}."
-                )
+                raise ValueError(f"item has {len(files)} files as {self.image_key!r}, not one per {self.file_keys}.")
             data.update(zip(self.file_keys, files, strict=True))
         if not self.loads_labels:
             data.pop(self.label_key, None)
