@@ -20,13 +20,7 @@ from monai.metrics import (
 )
 from monai.networks import one_hot
 
-from monai_vafa.metrics import (
-    FittingSSIMMetric,
-    linf_distance,
-    lpips_if_available,
-    rmse_distance,
-    similarity_if_available,
-)
+from monai_vafa.metrics import FittingSSIMMetric, judge_if_available, linf_distance, lpips_if_available, rmse_distance
 from monai_vafa.outputs import check_class_channels
 from monai_vafa.results.schema import CASE_KEYS, METRIC_KEYS
 from monai_vafa.target import Target
@@ -53,14 +47,14 @@ def default_visibility_metrics(
 
     Args:
         spatial_dims: of the images, 2 or 3.
-        device: where LPIPS, HaarPSI and GMSD are computed.
+        device: where LPIPS is computed.
         lpips_trunk: AlexNet weights for LPIPS, see :class:`monai_vafa.metrics.LPIPSMetric`.
     """
     return {
         "lpips": lpips_if_available(trunk=lpips_trunk, device=device, skip_small=True),
         "ssim": FittingSSIMMetric(spatial_dims=spatial_dims),
-        "haarpsi": similarity_if_available("haarpsi", device=device, skip_small=True),
-        "gmsd": similarity_if_available("gmsd", device=device, skip_small=True),
+        "haarpsi": judge_if_available("haarpsi", skip_small=True),
+        "gmsd": judge_if_available("gmsd", skip_small=True),
         "psnr": PSNRMetric(max_val=1.0),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .distortion import changed_voxel_rate, linf_distance, rmse_distance
 from .lpips import LPIPSMetric, lpips_if_available
-from .slices import SliceSimilarityMetric, similarity_if_available
+from .slices import SliceSimilarityMetric, judge_if_available
 from .ssim import FittingSSIMMetric
 from .trunk import TrunkUnavailable, fetch_trunk
 
@@ -16,8 +16,8 @@ __all__ = [
     "TrunkUnavailable",
     "changed_voxel_rate",
     "fetch_trunk",
+    "judge_if_available",
     "linf_distance",
     "lpips_if_available",
     "rmse_distance",
-    "similarity_if_available",
 ]

@@ -27,12 +27,7 @@ def rmse_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """
     Root mean square change of the voxels, in intensity levels (0-255 scale).
 
-    Args:
-        y_pred: adversarial image ``(B, C, *spatial)``, values in [0, 1].
-        y: clean image, same shape.
-
-    Returns:
-        ``(B,)``, in [0, 255].
+    Args and returns: see :func:`linf_distance`.
     """
     return 255 * _difference(y_pred, y).square().mean(1).sqrt()
 

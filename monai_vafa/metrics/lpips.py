@@ -17,9 +17,6 @@ from monai_vafa.metrics.trunk import TrunkUnavailable, find_trunk
 
 logger = logging.getLogger(__name__)
 
-# Smallest side for which AlexNet's second pooling has something to pool.
-_MIN_SIDE = 31
-
 
 class LPIPSMetric(SliceMetric):
     """Learned perceptual image patch similarity (LPIPS) of volumes, slice by slice.
@@ -38,14 +35,13 @@ class LPIPSMetric(SliceMetric):
         get_not_nans: whether :py:meth:`aggregate` returns ``(metric, not_nans)``.
         trunk: file with a torchvision AlexNet state dict (``.pth``), read without running any code in it. ``None``
             looks in this package's cache, then among torch hub's checkpoints, then tries torchvision's download.
-        batch_size: number of slices that go through the network at a time.
         device: where to compute; ``None`` computes where ``y_pred`` is.
         skip_small: return NaN for volumes whose slices are too small for AlexNet, instead of raising.
 
     Raises:
         FileNotFoundError: If ``trunk`` is given and is not a file.
         TrunkUnavailable: If no trunk can be found or downloaded.
-        ValueError: If ``batch_size`` is not positive, or tensors of the trunk are missing or of the wrong shape.
+        ValueError: If tensors of the trunk are missing or of the wrong shape.
 
     Example::
 
@@ -55,25 +51,21 @@ class LPIPSMetric(SliceMetric):
         metric.reset()
     """
 
+    name = "AlexNet"
+    min_side = 31  # for which its second pooling has something to pool
+
     def __init__(
         self,
         reduction: MetricReduction | str = MetricReduction.MEAN,
         get_not_nans: bool = False,
         *,
         trunk: str | PathLike[str] | None = None,
-        batch_size: int = 16,
         device: torch.device | str | None = None,
         skip_small: bool = False,
     ) -> None:
-        super().__init__(
-            reduction,
-            get_not_nans,
-            name="AlexNet",
-            min_side=_MIN_SIDE,
-            batch_size=batch_size,
-            device=device,
-            skip_small=skip_small,
-        )
+        super().__init__(reduction=reduction, get_not_nans=get_not_nans)
+        self.device = torch.device(device) if device is not None else None
+        self.skip_small = skip_small
         self.net = _build_network(find_trunk(trunk))
 
     def _compare(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -83,19 +75,9 @@ class LPIPSMetric(SliceMetric):
 
 
 def lpips_if_available(
-    *,
-    trunk: str | PathLike[str] | None = None,
-    device: torch.device | str | None = None,
-    skip_small: bool = False,
+    *, trunk: str | PathLike[str] | None = None, device: torch.device | str | None = None, skip_small: bool = False
 ) -> LPIPSMetric | None:
-    """
-    :class:`LPIPSMetric`, or ``None`` and a warning that says how to get its trunk if there is none.
-
-    Args:
-        trunk: see :class:`LPIPSMetric`.
-        device: see :class:`LPIPSMetric`.
-        skip_small: see :class:`LPIPSMetric`.
-    """
+    """:class:`LPIPSMetric`, or ``None`` and a warning that says how to get its trunk if there is none."""
     try:
         return LPIPSMetric(trunk=trunk, device=device, skip_small=skip_small)
     except TrunkUnavailable as error:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from monai_vafa.results.files import write_rows
 from monai_vafa.results.schema import CLEAN, COLUMNS
@@ -19,22 +20,37 @@ from .benchmark import HUGE_BUDGET, Benchmark
 from .figures import new_figure, save_figure
 from .tables import Section, Table, cell
 
-_SCORES = ("dsc", "dsc_foreground", "lpips", "ssim", "rmse", "linf")
-_LEVEL_COLUMNS = ("model", "attack", "measure", "level", "dsc", "lowest")
 # column of cases.csv -> its printed number for the clean image, and levels of the table; higher = more alike
-_MEASURES = {"lpips": (100, 99.8, 99.5, 99, 98, 95), "ssim": (1, 0.99, 0.98, 0.95, 0.9, 0.8)}
+_MEASURES = {
+    "lpips": (100, 99.8, 99.5, 99, 98, 95),
+    "ssim": (1, 0.99, 0.98, 0.95, 0.9, 0.8),
+    "haarpsi": (1, 0.98, 0.95, 0.9, 0.8, 0.7),
+    "gmsd": (100, 99.8, 99.5, 99, 98, 95),
+}
+_SCORES = ("dsc", "dsc_foreground", *_MEASURES, "rmse", "linf")
+_LEVEL_COLUMNS = ("model", "attack", "measure", "level", "dsc", "lowest")
+_JUDGE_COLUMNS = ("model", "first", "second", "tau", "points")
+_JUDGES_NOTE = (
+    "Kendall's tau over the points of the curves: 1 if two measures order them alike, 0 if the orders are unrelated. "
+    "SSIM is in the loss of vafa and sa2, LPIPS chose the weights of pfa; no attack optimises HaarPSI or GMSD."
+)
 _TICKS = (100, 99.8, 99, 98, 95, 90, 80, 70, 60, 40, 20, 0)  # of the figure, in percent of the clean image
 
 
 def visibility_section(benchmark: Benchmark) -> Section:
-    """Curves and tables of all models, with ``equal_visibility.csv`` and ``dsc_at_equal_visibility.csv``."""
+    """Curves and tables of all models; writes their CSV files."""
     points = curve_points(benchmark)
-    rows = equal_visibility_rows(benchmark, points)
+    rows, judges = equal_visibility_rows(benchmark, points), agreement_rows(points)
     write_rows(benchmark.folder / "equal_visibility.csv", ("model", "attack", "parameter", "value", *_SCORES), points)
     write_rows(benchmark.folder / "dsc_at_equal_visibility.csv", _LEVEL_COLUMNS, rows)
+    write_rows(benchmark.folder / "judges.csv", _JUDGE_COLUMNS, judges)
+    tables = equal_visibility_tables(rows)
+    if judges:
+        cells = [[j["model"], j["first"], j["second"], f"{j['tau']:.2f}", str(j["points"])] for j in judges]
+        tables.append(Table("How far the judges agree", [list(_JUDGE_COLUMNS), *cells], [_JUDGES_NOTE], labels=3))
     return Section(
         "Damage at equal visibility",
-        equal_visibility_tables(rows),
+        tables,
         partial(_draw, benchmark, points),
         "The axis ends where only one attack would be left; points beyond it are in equal_visibility.csv.",
     )
@@ -114,6 +130,20 @@ def equal_visibility_tables(rows: Sequence[dict[str, Any]]) -> list[Table]:
     return [Table(title, [[name, *row] for name, row in lines.items()], notes) for title, lines in tables.items()]
 
 
+def agreement_rows(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of ``judges.csv``: Kendall's tau between two measures over the points of a model's curves, if defined."""
+    rows = []
+    for model, pair in product(dict.fromkeys(point["model"] for point in points), combinations(_MEASURES, 2)):
+        first, second = (COLUMNS[column] for column in pair)
+        own = [[point[column] for column in pair] for point in points if point["model"] == model]
+        judged = [(first.printed(a), second.printed(b)) for a, b in own if a is not None and b is not None]
+        tau = float(kendalltau(*np.transpose(judged)).statistic) if len(judged) > 1 else math.nan
+        if not math.isnan(tau):  # a measure that is the same everywhere orders nothing
+            cells = (model, first.header, second.header, tau, len(judged))
+            rows.append(dict(zip(_JUDGE_COLUMNS, cells, strict=True)))
+    return rows
+
+
 def _draw(benchmark: Benchmark, points: Sequence[dict[str, Any]]) -> Path | None:
     """
     Draw DSC against likeness: a row of panels per model, a line per attack; ``None`` if there is nothing to draw.
@@ -131,7 +161,7 @@ def _draw(benchmark: Benchmark, points: Sequence[dict[str, Any]]) -> Path | None
         entry = ROSTER.get(attack)
         look = (f"C{i}", "o", "-.") if entry is None else (entry.color, entry.marker, entry.linestyle)
         styles[attack] = dict(zip(("color", "marker", "linestyle"), look, strict=True))
-    figure = new_figure(4.6 * len(measures) + 1.8, 3.4 * len(models) + 0.4)
+    figure = new_figure(4 * len(measures) + 1.8, 3.4 * len(models) + 0.4)
     axes = figure.subplots(len(models), len(measures), squeeze=False)
     for row, model in zip(axes, models, strict=True):
         own = [point for point in points if point["model"] == model]
@@ -167,7 +197,11 @@ def _panel(
     # further right, only one attack would be left
     end = top - 1.1 * max(top - sorted(ends)[:2][-1], 0.01 * top)
     axis.set_xlim(top, end)
-    ticks = _spaced([top * tick / 100 for tick in _TICKS if top * tick / 100 >= end], top, end)
+    ticks: list[float] = []
+    for tick in (top * share / 100 for share in _TICKS):  # those whose numbers don't overlap
+        gap = math.sqrt(top - tick) - math.sqrt(top - ticks[-1]) if ticks else math.inf
+        if tick >= end and gap >= 0.08 * math.sqrt(top - end):
+            ticks.append(tick)
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
     axis.tick_params(labelsize=8)
@@ -177,13 +211,3 @@ def _panel(
     axis.set_title(points[0]["model"], fontsize=10)
     axis.set_xlabel(f"{COLUMNS[column].header}   (more visible to the right)")
     axis.set_ylabel("DSC in percent")
-
-
-def _spaced(ticks: Sequence[float], top: float, end: float) -> list[float]:
-    """The ticks whose numbers don't overlap on the stretched axis."""
-    kept = [ticks[0]]
-    for tick in ticks[1:]:
-        gap = math.sqrt(top - tick) - math.sqrt(top - kept[-1])
-        if gap >= 0.08 * math.sqrt(top - end):
-            kept.append(tick)
-    return kept

@@ -136,6 +136,73 @@ def test_without_lpips_only_ssim_is_shown(tmp_path):
     assert (folder / "figures" / "equal_visibility.png").stat().st_size > 10_000
 
 
+JUDGED = {
+    "clean": {"dsc": 0.9, "lpips": 0.0, "ssim": 1.0, "haarpsi": 1.0, "gmsd": 0.0},
+    "pgd": {"dsc": 0.5, "lpips": 0.02, "ssim": 0.98, "haarpsi": 0.9, "gmsd": 0.01},
+    "gn": {"dsc": 0.85, "lpips": 0.03, "ssim": 0.9, "haarpsi": 0.8, "gmsd": 0.02},
+    "pgd-eps=8": {"dsc": 0.3, "lpips": 0.04, "ssim": 0.94, "haarpsi": 0.6, "gmsd": 0.05},
+    "gn-sigma=8": {"dsc": 0.8, "lpips": 0.06, "ssim": 0.8, "haarpsi": 0.7, "gmsd": 0.02},
+}
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """A model with all judges, and one with SSIM, the same everywhere, and GMSD."""
+    base = {"pgd": {"eps": 4.0}, "gn": {"sigma": 4.0}}
+    unjudged = {row: {**scores, "lpips": None, "haarpsi": None, "ssim": 0.9} for row, scores in JUDGED.items()}
+    return write_benchmark(tmp_path, {"m": JUDGED, "n": unjudged}, base, budgets={"pgd": "eps", "gn": "sigma"})
+
+
+def test_every_judge_has_its_table_and_an_unmeasured_one_has_none(judged):
+    write_benchmark_report(judged)
+    rows = read_csv(judged / "dsc_at_equal_visibility.csv")
+    measures = {(row["model"], row["measure"]) for row in rows}
+    every = ("100(1-LPIPS)", "SSIM", "HaarPSI", "100(1-GMSD)")
+    assert measures == {*(("m", measure) for measure in every), ("n", "SSIM"), ("n", "100(1-GMSD)")}
+    made = {(r["attack"], r["measure"], r["level"]): r["dsc"] for r in rows if r["model"] == "m"}
+    assert made["pgd", "HaarPSI", "0.95"] == made["pgd", "100(1-GMSD)", "99.5"] == "0.7"
+    assert made["gn", "HaarPSI", "0.9"] == "0.875"
+    points = read_csv(judged / "equal_visibility.csv")
+    assert (points[0]["haarpsi"], points[0]["gmsd"]) == ("0.9", "0.01")
+
+
+def test_judges_agree_by_the_order_of_the_points(judged, caplog):
+    """Kendall's tau by hand: how many of the six pairs of points are ordered alike, minus those that are not."""
+    caplog.set_level("INFO")
+    write_benchmark_report(judged)
+    rows = read_csv(judged / "judges.csv")
+    assert list(rows[0]) == ["model", "first", "second", "tau", "points"]
+    found = {(r["model"], r["first"], r["second"]): (float(r["tau"]), r["points"]) for r in rows}
+    tied = 30**0.5  # instead of 6, since for GMSD one of the six pairs is a tie
+    expected = {
+        ("m", "100(1-LPIPS)", "SSIM"): 4 / 6,
+        ("m", "100(1-LPIPS)", "HaarPSI"): 4 / 6,
+        ("m", "100(1-LPIPS)", "100(1-GMSD)"): 3 / tied,
+        ("m", "SSIM", "HaarPSI"): 2 / 6,
+        ("m", "SSIM", "100(1-GMSD)"): 1 / tied,
+        ("m", "HaarPSI", "100(1-GMSD)"): 5 / tied,
+    }
+    assert {names: tau for names, (tau, _) in found.items()} == pytest.approx(expected, abs=1e-5)
+    assert {points for _, points in found.values()} == {"4"}
+    table = caplog.text.partition("How far the judges agree")[2]
+    assert table_row(table, "m", "SSIM", "HaarPSI") == ["0.33", "4"]
+
+
+def test_one_judge_alone_has_nobody_to_agree_with(tmp_path):
+    rows = {row: {"dsc": scores["dsc"], "ssim": scores["ssim"]} for row, scores in JUDGED.items()}
+    folder = write_benchmark(tmp_path, {"m": rows}, {"pgd": {"eps": 4.0}}, budgets={"pgd": "eps"})
+    write_benchmark_report(folder)
+    assert read_csv(folder / "judges.csv") == []
+    assert "How far the judges agree" not in (folder / "index.html").read_text()
+
+
+def test_figure_has_a_panel_for_each_measured_judge(judged, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("matplotlib.axes.Axes.set_xlabel", lambda self, label, **look: drawn.append(label.split()[0]))
+    write_benchmark_report(judged)
+    assert drawn == ["100(1-LPIPS)", "SSIM", "HaarPSI", "100(1-GMSD)", "SSIM", "100(1-GMSD)"]
+
+
 def test_sweep_over_another_parameter_is_no_budget_curve(tmp_path):
     rows = {name: {"dsc": 0.5, "ssim": 0.9} for name in ("clean", "pgd", "pgd-steps=40")}
     folder = write_benchmark(tmp_path, {"m": rows}, {"pgd": {"steps": 20, "eps": 4}}, budgets={"pgd": "eps"})
