@@ -237,12 +237,7 @@ class Attack(ABC):
 
 
 def constructor_parameters(obj: Any) -> dict[str, Any]:
-    """
-    The class of an object and what it was made with, as plain data that JSON can hold.
-
-    Recorded are those parameters of its constructor that it keeps as attributes of the same name, as attacks, MONAI's
-    metrics and most other objects do.
-    """
+    """The class of an object and the parameters that it keeps as attributes of the same names, as plain data."""
     try:
         names = [name for name in signature(type(obj)).parameters if hasattr(obj, name)]
     except ValueError:  # builtins without a signature

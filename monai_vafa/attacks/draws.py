@@ -37,11 +37,7 @@ class Draws:
 
 
 def volume_keys(volumes: torch.Tensor) -> list[Key]:
-    """
-    Keys for callers that know no better name: where each part of a volume is brightest.
-
-    Rounding and the unit of the intensities do not change them, as they would change a hash of the values.
-    """
+    """Keys of volumes without a name: where each part is brightest, which neither rounding nor another unit changes."""
     parts = [volume.flatten().tensor_split(min(_PARTS, volume.numel())) for volume in volumes]
     return [tuple(int(part.argmax()) for part in of_volume) for of_volume in parts]
 

@@ -145,11 +145,7 @@ class LinfAttack(Attack):
 
 
 class Best:
-    """
-    The most damaging image seen of each volume: that with most voxels as the attack wants them, ties by gain.
-
-    A loss does not tell: some fall when a voxel turns wrong, others rise where voxels are wrong already.
-    """
+    """The image with most voxels as wanted of each volume, ties by gain: some losses fall when a voxel turns wrong."""
 
     def __init__(self, start: torch.Tensor) -> None:
         self.image = start

@@ -175,11 +175,7 @@ class _TablePerturbation(Perturbation):
 
 
 def stretch_slices(image: torch.Tensor) -> torch.Tensor:
-    """
-    Stretch each axial slice of ``(B, C, H, W, D)``, or an image ``(B, C, H, W)``, to [0, 1] by its own range.
-
-    As in the authors' released code, except that a constant slice, where that code divides 0 by 0, stays as it is.
-    """
+    """Stretch each axial slice of ``(B, C, H, W[, D])`` to [0, 1]; constant ones, 0 / 0 in the released code, stay."""
     low = image.amin(dim=(2, 3), keepdim=True)
     width = image.amax(dim=(2, 3), keepdim=True) - low
     constant = width < _CONSTANT

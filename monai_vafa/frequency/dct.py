@@ -37,16 +37,7 @@ def dct(x: torch.Tensor, spatial_dims: int = 3) -> torch.Tensor:
 
 
 def idct(x: torch.Tensor, spatial_dims: int = 3) -> torch.Tensor:
-    """
-    Inverse of :func:`dct`.
-
-    Args:
-        x: coefficients.
-        spatial_dims: how many of the last axes are transformed, 1 to 3.
-
-    Returns:
-        samples, same shape and dtype; computed in float32 or wider, whatever autocast says.
-    """
+    """Inverse of :func:`dct`: samples from coefficients, with the same parameters, shapes and precision."""
     return _transform(x, spatial_dims, inverse=True).to(x.dtype)
 
 

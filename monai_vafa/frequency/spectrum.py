@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""
-From voxels to the DCT coefficients of blocks and back, and their quantisation, on the 0-255 scale of the voxels.
-
-Half precision becomes float32.
-"""
+"""From voxels to the DCT coefficients of blocks and back, and their quantisation; half precision becomes float32."""
 
 from __future__ import annotations
 

@@ -21,12 +21,7 @@ from .segmentation import SegmentationLoss
 
 
 class VoxelAnswers:
-    """
-    How well the logits of a batch answer its label, voxel by voxel.
-
-    With softmax there is one answer per voxel, ``(B, *spatial)``. With sigmoid there is one per class of each voxel,
-    ``(B, classes, *spatial)``: a softmax over absent and present, ``softmax((0, z)) = (1 - sigmoid(z), sigmoid(z))``.
-    """
+    """How well logits answer a label in each voxel, ``(B, *spatial)``, or in each class of it, ``(B, C, *spatial)``."""
 
     def __init__(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> None:
         self.sigmoid = activation == "sigmoid"

@@ -103,11 +103,7 @@ class PairedAttentionBlock(nn.Module):
 
 
 class PairedAttentionEncoder(nn.Module):
-    """
-    Stages of paired-attention blocks, each after a convolution that shrinks the feature map.
-
-    Shaker et al., IEEE TMI 2024, section III-A. The first convolution makes patches of the image, the others halve.
-    """
+    """Stages of paired-attention blocks, each after a convolution: the first makes patches, the others halve."""
 
     def __init__(
         self,

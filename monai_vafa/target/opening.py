@@ -209,17 +209,10 @@ def _build(found: _Bundle, ignore_label: int | None) -> BundleTarget:
         network = SliceNetwork(network, inferer.spatial_dim)
     _warn_of_own_engine(parts)
     return BundleTarget(
-        configs=found.configs,
-        parts=parts,
+        **{name: part for name, part in vars(found).items() if name != "key"},
         network=network.to(found.configs.device).eval(),
         inferer=inferer,
-        preprocessing=found.preprocessing,
-        postprocessing=found.postprocessing,
-        loss=found.loss,
-        class_names=found.class_names,
-        activation=found.activation,
         intensity_range=found.preprocessing.intensity_range,
-        checkpoint=found.checkpoint,
         ignore_label=ignore_label,
     )
 

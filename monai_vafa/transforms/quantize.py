@@ -76,8 +76,8 @@ class RandFrequencyQuantize(RandomizableTransform):
     Args:
         prob: probability of quantising at all.
         q_range: range that the step is drawn from uniformly, in intensity levels (0-255 scale).
-        block_size: see :class:`FrequencyQuantize`.
-        intensity_range: see :class:`FrequencyQuantize`.
+
+    All others: see :class:`FrequencyQuantize`.
 
     Raises:
         ValueError: If ``q_range`` is not increasing or not above 0.
@@ -107,18 +107,7 @@ class RandFrequencyQuantize(RandomizableTransform):
             self._quantize.q = float(self.R.uniform(self.q_range[0], self.q_range[1]))
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
-        """
-        Quantise one image, or leave it.
-
-        Args:
-            img: channel-first ``(C, *spatial)``.
-            randomize: draw anew before.
-
-        Returns:
-            the image itself, or one like it.
-        """
+        """Quantise one image ``(C, *spatial)``, or return it as it is; ``randomize`` draws anew before."""
         if randomize:
             self.randomize()
-        if not self._do_transform:
-            return img
-        return self._quantize(img)
+        return self._quantize(img) if self._do_transform else img

@@ -165,7 +165,7 @@ def test_images_of_several_files_come_as_one_list(tiny_zoo):
     data = target.preprocessing(item)
     assert data["image"].shape[0] == 2
     assert data["label"].shape[1:] == data["image"].shape[1:]
-    with pytest.raises(ValueError, match="1 files as 'image'; the bundle takes 2: arterial, venous"):
+    with pytest.raises(ValueError, match=r"1 files as 'image', not one per \['arterial', 'venous'\]"):
         target.preprocessing({"image": item["image"][0]})
 
 

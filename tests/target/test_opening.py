@@ -36,7 +36,7 @@ def test_inference_comes_first_then_evaluation_then_training(folder):
     (folder / "configs" / "evaluate.json").unlink()
     assert opened() == ("train", False)
     (folder / "configs" / "train.json").unlink()
-    with pytest.raises(ValueError, match=r"no config inference or train; its configs are metadata, multi_gpu_train"):
+    with pytest.raises(ValueError, match=r"no config inference or train, but .'metadata', 'multi_gpu_train'"):
         open_target(folder)
 
 
