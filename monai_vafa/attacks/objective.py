@@ -87,7 +87,7 @@ class Objective:
         return logits.float()
 
     def __call__(self, image: torch.Tensor, loss: LossFunction | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gain (targeted: minus the loss) and success, both ``(B,)``, of an image in [0, 1]; ``loss`` replaces the own."""
+        """Gain (targeted: minus the loss) and success, ``(B,)``, of an image in [0, 1]; ``loss`` replaces the own."""
         logits = self.logits(image * self._width + self._low)
         check_finite("the network's logits are", logits, self.amp)
         if not self._checked:
