@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import monai_vafa.data
 from monai_vafa.data import demo_cohort
 
 from .runs import BUNDLES
@@ -84,4 +86,25 @@ def made_up_data(tmp_path_factory):
             nib.save(nib.Nifti1Image(array, affine), folder / f"{dataset}{index}.nii.gz")
             for pair in names[dataset]:
                 (folder / dataset / f"{pair[index]}.nii.gz").symlink_to(folder / f"{dataset}{index}.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hippocampi(tmp_path_factory):
+    """Three crops with two blocks in them, under the file names of all 200."""
+    folder = tmp_path_factory.mktemp("Task04")
+    rng = np.random.default_rng(0)
+    label = np.zeros((34, 48, 33), np.uint8)
+    label[8:20, 8:20, 10:27], label[20:34, 16:32, 12:26] = 1, 2
+    image = (rng.normal(300, 60, label.shape) + 200.0 * label).astype(np.float32)
+    sets = json.loads((Path(monai_vafa.data.__file__).parent / "public.json").read_text())["hippocampus"]
+    names = [f"hippocampus_{n:03d}.nii.gz" for section in ("training", "validation", "test") for n in sets[section]]
+    for kind, array in (("imagesTr", image), ("labelsTr", label)):
+        (folder / kind).mkdir()
+        nib.save(nib.Nifti1Image(array, np.diag([1.0, 1, 1, 1])), folder / f"{kind}.nii.gz")
+        for name in names:
+            (folder / kind / name).hardlink_to(folder / f"{kind}.nii.gz")
+    # As the Decathlon's own: it lists everything as training.
+    cases = [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names]
+    (folder / "dataset.json").write_text(json.dumps({"training": cases, "test": []}))
     return folder

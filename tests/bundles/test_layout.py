@@ -18,6 +18,8 @@ CONFIGS = [
     ("unetr_inference", "inference.json", "infer"),
     ("unetrpp_inference", "train.json", "train"),
     ("unetrpp_inference", "inference.json", "infer"),
+    ("hippocampus_segmentation", "train.json", "train"),
+    ("hippocampus_segmentation", "inference.json", "infer"),
     ("vafa_attack", "attack.json", "infer"),
     ("vaft_training", "train.json", "train"),
 ]
@@ -82,13 +84,15 @@ def test_layout_of_the_model_zoo(name):
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda config: "/".join(config[:2]))
-def workflow(request, cache, monkeypatch, tmp_path):
+def workflow(request, cache, hippocampi, monkeypatch, tmp_path):
     """Each config, initialized from within its bundle, as in the zoo."""
     name, file, workflow_type = request.param
     monkeypatch.setenv("MONAI_VAFA_CACHE", str(cache))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.chdir(BUNDLES / name)
     folders = {"output_dir": str(tmp_path / "out")} | ({"ckpt_dir": str(tmp_path)} if workflow_type == "train" else {})
+    if name == "hippocampus_segmentation":
+        folders["dataset_dir"] = str(hippocampi)
     path = str(BUNDLES / name / "configs" / file)
     workflow = ConfigWorkflow(path, workflow_type=workflow_type, logging_file=False, **folders)
     workflow.initialize()
@@ -102,7 +106,7 @@ def test_properties(workflow):
 
 def test_configs_of_a_bundle_agree_on_the_network(workflow):
     name = workflow.config_root_path.parent.name
-    if name.endswith("_inference"):
+    if name.endswith(("_inference", "_segmentation")):
         load_checkpoint(workflow.network_def, BUNDLES / name / "models" / "model.pt")
         assert workflow.spatial_shape == workflow.parser.get_parsed_content("roi_size")
 
