@@ -140,4 +140,4 @@ def test_exercise_3_adds_a_metric(do, tmp_path):
     assert "volume_error" in (tmp_path / "output" / "volume_error" / "index.html").read_text()
     type_command(3)
     header = (tmp_path / "output" / "iou" / "metrics.csv").read_text().partition("\n")[0]
-    assert header.split(",") == ["case", "attack", "class", "dsc", "hd95", "nsd", "iou"]
+    assert header.split(",") == ["case", "attack", "class", "dsc", "hd95", "nsd", "iou", "voxels"]

@@ -226,7 +226,7 @@ def evaluate(
         attacks: attacks to run: names of the roster, or name -> parameters or attack; see :class:`AttackRows`.
         cases: image and label files; ``None`` for the target's own, see :meth:`Target.cases`.
         segmentation_metrics: see :class:`Settings`; ``None`` for DSC, HD95 and NSD.
-        visibility_metrics: see :class:`Settings`; ``None`` for LPIPS, SSIM and PSNR.
+        visibility_metrics: see :class:`Settings`; ``None`` for LPIPS, SSIM, HaarPSI, GMSD and PSNR.
         aim: see :class:`Settings`, such as ``EraseClass(1)``.
         keep_volumes: whether each result holds its volumes; set it to False to collect the results of many cases.
 

@@ -68,9 +68,9 @@ def _table(model: str, statistics: Statistics) -> Table:
         for name, row in statistics["rows"].items()
     ]
     notes = [
-        f"±: half of the {100 * statistics['confidence']:g} % bootstrap interval over cases, of the drop over pairs. "
-        f"{success}: share of cases with such a DSC, on which the attack has succeeded. Structures: mean DSC of thirds "
-        "of all structures by size."
+        f"±: half of the {100 * statistics['confidence']:g} % bootstrap interval of the mean over cases.",
+        f"{success}: share of cases with such a DSC, on which the attack has succeeded. "
+        "Structures: mean DSC of thirds by size.",
     ]
     if min(row["cases"] for row in statistics["rows"].values()) < FEW_CASES:
         notes.append(f"Fewer than {FEW_CASES} cases: such intervals and tests mean little.")

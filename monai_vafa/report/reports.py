@@ -29,6 +29,7 @@ _FILES = {
     "worst_case.csv": "for each group and case, the attack with the lowest DSC",
     "equal_visibility.csv": "every point of the budget curves",
     "dsc_at_equal_visibility.csv": "DSC of each attack at fixed levels of likeness",
+    "judges.csv": "how far the measures of visibility agree: Kendall's tau",
     TRANSFER: "attacks made on one model and shown to another",
     "checklist.json": "the checklist below, for programs to read",
     BENCHMARK: "rows and groups of this benchmark",
