@@ -52,18 +52,13 @@ _ROUNDING = 1e-3
 
 @dataclass(frozen=True)
 class Settings:
-    """
-    How attacks on a case are measured.
+    """How attacks on a case are measured."""
 
-    Args:
-        segmentation_metrics: column -> metric of one-hot ``(y_pred, y)``, a value per class (``reduction="none"``).
-        visibility_metrics: column -> metric of ``(y_pred, y)``, adversarial and clean image in [0, 1], one value;
-            ``None`` where it can't be measured here.
-        aim: label ``(C, *spatial)`` -> the one that targeted attacks aim at.
-    """
-
+    # column -> metric of one-hot (y_pred, y), a value per class (reduction="none")
     segmentation_metrics: Mapping[str, CumulativeIterationMetric]
+    # column -> metric of (y_pred, y), adversarial and clean image in [0, 1], one value; None where it can't be measured
     visibility_metrics: Mapping[str, CumulativeIterationMetric | None]
+    # label (C, *spatial) -> the one that targeted attacks aim at
     aim: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
@@ -77,34 +72,21 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class AttackScores:
-    """
-    What one attack did to one case.
-
-    Args:
-        case: name of the case.
-        attack: name of the attack; ``"clean"`` for the image as it is.
-        scores: ``METRIC`` and ``METRIC_foreground``, means over the classes; NaN where undefined.
-        per_class: class -> metric -> value, NaN for a class in neither label nor prediction, infinite where undefined;
-            and ``voxels`` of the class in the label.
-        visibility: metric, and ``linf`` and ``rmse`` in intensity levels (0-255 scale); ``None`` where not measured.
-        changed_voxel_rate: share of voxels with a label whose prediction differs from that for the clean image.
-        steps: steps of the attack; 0 for attacks without steps.
-        seconds: time of the attack.
-        lost: ``nonfinite_gradient``, share of the voxels whose gradient was not finite, and ``zero_gradient``, share of
-            the steps whose gradient was zero everywhere; each only where above 0.
-        volumes: ``None`` where they are not kept.
-    """
+    """What one attack did to one case."""
 
     case: str
-    attack: str
-    scores: dict[str, float]
+    attack: str  # "clean" for the image as it is
+    scores: dict[str, float]  # METRIC and METRIC_foreground, means over the classes; NaN where undefined
+    # class -> metric -> value, NaN for a class in neither label nor prediction, infinite where undefined; and "voxels"
+    # of the class in the label
     per_class: dict[str, dict[str, float]]
-    visibility: dict[str, float | None]
-    changed_voxel_rate: float
-    steps: int
+    visibility: dict[str, float | None]  # metric; linf and rmse in levels (0-255 scale); None where not measured
+    changed_voxel_rate: float  # share of labelled voxels whose prediction differs from that for the clean image
+    steps: int  # 0 for attacks without steps
     seconds: float
+    # nonfinite_gradient, a share of the voxels, and zero_gradient, of the steps; each only where above 0
     lost: dict[str, float] = field(default_factory=dict)
-    volumes: Volumes | None = field(default=None, repr=False)
+    volumes: Volumes | None = field(default=None, repr=False)  # None where they are not kept
 
     @property
     def case_row(self) -> dict[str, Any]:
@@ -121,22 +103,13 @@ class AttackScores:
 
 @dataclass(frozen=True)
 class Volumes:
-    """
-    Volumes that scores were computed from, without a batch axis.
+    """Volumes that scores were computed from, without a batch axis."""
 
-    Args:
-        image: the clean image, ``(C, *spatial)``.
-        adversarial: the attacked image, same shape.
-        label: softmax: class map ``(1, *spatial)``; sigmoid: 0 and 1, ``(classes, *spatial)``.
-        prediction: the network's prediction for ``adversarial``, like ``label``.
-        affine: 4 x 4, voxel to world (RAS).
-    """
-
-    image: torch.Tensor
-    adversarial: torch.Tensor
-    label: torch.Tensor
-    prediction: torch.Tensor
-    affine: np.ndarray
+    image: torch.Tensor  # the clean image, (C, *spatial)
+    adversarial: torch.Tensor  # the attacked image, same shape
+    label: torch.Tensor  # softmax: class map (1, *spatial); sigmoid: 0 and 1, (classes, *spatial)
+    prediction: torch.Tensor  # the network's for the attacked image, like label
+    affine: np.ndarray  # 4 x 4, voxel to world (RAS)
 
 
 def attack_case(

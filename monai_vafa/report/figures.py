@@ -67,25 +67,10 @@ def case_figure(
     activation: str = "softmax",
 ) -> Path:
     """
-    Draw one case like Fig. 2 of the paper: a row for the clean image and each attack.
+    Draw one case like Fig. 2 of the paper: a row for the clean image, which comes first, and each attack.
 
     A row shows the image, the network's prediction over it, and the change of the image in its own units; the clean
-    row shows the reference labels instead of a change. See :func:`most_changed_slice` for the choice of the axial
-    slice.
-
-    Args:
-        folder: result folder of a run.
-        case: case name.
-        attacks: names of the rows, the clean one first.
-        class_names: names for the legend; for softmax, background first.
-        title: line on top, for example what the data are.
-        activation: ``"softmax"``, or ``"sigmoid"`` if predictions have a channel of 0 and 1 for each class.
-
-    Returns:
-        path of the PNG, ``figures/CASE.png`` in the folder.
-
-    Raises:
-        ModuleNotFoundError: If matplotlib is missing.
+    row shows the reference labels instead of a change. Returns the path of the PNG, ``figures/CASE.png``.
     """
     # of several image channels the first is shown
     root = Path(folder)
@@ -154,12 +139,7 @@ class ClassPainter:
 
 
 def most_changed_slice(label: np.ndarray, clean: np.ndarray, attacked: Sequence[np.ndarray]) -> int:
-    """
-    The axial slice to show: attacks at their best, not on average, but where there is something to see.
-
-    That is where predictions ``(H, W, D, C)`` change in the most voxels, among the slices with at least half as many
-    labelled voxels as the fullest one.
-    """
+    """The slice where predictions ``(H, W, D, C)`` change most, among those with half as much label as the fullest."""
     filled = label.any(axis=-1).sum(axis=(0, 1))
     changed = sum(((volume != clean).any(axis=-1).sum(axis=(0, 1)) for volume in attacked), np.zeros_like(filled))
     return int(np.where(filled >= filled.max() / 2, changed, -1).argmax())

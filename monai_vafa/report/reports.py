@@ -94,10 +94,7 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
     which a part failed: it says what is missing. Figures need matplotlib; without it a warning says so and the rest is
     written.
 
-    Files, in the folder: ``table.csv`` (a row per model and attack), ``worst_case.csv`` (per group and case, the
-    attack with the lowest DSC), ``statistics.csv``, ``comparisons.csv``, ``equal_visibility.csv`` (points of the
-    budget curves), ``dsc_at_equal_visibility.csv``, ``checklist.json`` (if the benchmark has one),
-    ``figures/equal_visibility.png``, ``MODEL/figures/CASE.png``, ``index.html``. Units are those of ``cases.csv``.
+    The files are listed on the page; units are those of ``cases.csv``.
 
     Args:
         folder: result folder of a benchmark.

@@ -25,20 +25,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """
-    A part of the report.
+    """A part of the report; left out if it has no tables and no figure."""
 
-    Args:
-        title: its heading; a section without tables and figure is left out.
-        tables: what the log and the page show.
-        draw: writes a figure for the top of the section and returns its path, ``None`` if there is nothing to draw.
-        note: what the page says below the figure.
-    """
-
-    title: str
-    tables: Sequence[Table]
-    draw: Callable[[], Path | None] | None = None
-    note: str = ""
+    title: str  # its heading
+    tables: Sequence[Table]  # what the log and the page show
+    draw: Callable[[], Path | None] | None = None  # writes a figure for the top and returns its path, if there is one
+    note: str = ""  # what the page says below the figure
 
 
 def cell(column: str, value: float | None) -> str:

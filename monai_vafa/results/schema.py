@@ -33,22 +33,13 @@ RUN_FILES = {
 
 @dataclass(frozen=True)
 class Column:
-    """
-    How a column of ``cases.csv`` is shown.
+    """How a column of ``cases.csv`` is shown."""
 
-    Args:
-        header: its name in tables.
-        digits: decimals.
-        scale: what the value is multiplied by before it is printed.
-        zero: what is subtracted from the value before that.
-        suffix: what follows the number.
-    """
-
-    header: str
-    digits: int
-    scale: float = 1.0
-    zero: float = 0.0
-    suffix: str = ""
+    header: str  # its name in tables
+    digits: int  # decimals
+    scale: float = 1.0  # what the value is multiplied by before it is printed
+    zero: float = 0.0  # what is subtracted from the value before that
+    suffix: str = ""  # what follows the number
 
     def format(self, value: float) -> str:
         """A value, in the units of the file, as it is printed."""
@@ -90,18 +81,11 @@ UNITS = (
 
 @dataclass(frozen=True)
 class Row:
-    """
-    What a row of the results stands for.
+    """What a row of the results stands for."""
 
-    Args:
-        attack: name of the base row.
-        parameter: the parameter in which this row differs from it; ``None`` for the base row itself.
-        value: value of that parameter.
-    """
-
-    attack: str
-    parameter: str | None = None
-    value: float | None = None
+    attack: str  # name of the base row
+    parameter: str | None = None  # in which this row differs from it; None for the base row itself
+    value: float | None = None  # of that parameter
 
 
 # "class" is a keyword of Python.

@@ -66,13 +66,9 @@ def row_statistics(scores: Mapping[str, Values], clean: Values, threshold: float
 
 def compare(scores: Mapping[str, Values]) -> list[Comparison]:
     """
-    Paired tests between all rows or models: Wilcoxon signed-rank, over the cases that both have.
+    Compare each pair of rows or models, name -> DSC of each case, over the cases that both have.
 
-    Args:
-        scores: name -> DSC of each case.
-
-    Returns:
-        a comparison of each pair: mean difference, p value, and that p value after Holm's correction for all pairs.
+    The test is Wilcoxon's signed-rank test; ``p_holm`` is corrected for all pairs by Holm's method.
     """
     pairs: list[Comparison] = []
     for first, second in combinations(scores, 2):
@@ -89,13 +85,7 @@ def compare(scores: Mapping[str, Values]) -> list[Comparison]:
 
 
 def by_size(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """
-    Mean DSC of small, medium and large structures: thirds of all structures of a row by their voxels in the label.
-
-    Args:
-        metrics: rows of ``metrics.csv``, of one attack and without background; empty if there are too few or they have
-            no ``voxels``.
-    """
+    """Mean DSC of thirds of all structures by their voxels in the label; empty if there are fewer than three."""
     sized = sorted((float(row.get("voxels") or 0), float(row["dsc"])) for row in metrics if row.get("dsc"))
     sized = [(voxels, dsc) for voxels, dsc in sized if voxels > 0]
     thirds = np.array_split([dsc for _, dsc in sized], len(SIZES)) if len(sized) >= len(SIZES) else []
@@ -111,14 +101,9 @@ def run_statistics(
     threshold: float,
 ) -> Statistics:
     """
-    Statistics of a run: ``summary.json``'s "statistics".
+    Statistics of a run, ``summary.json``'s "statistics", from the rows of ``cases.csv`` and ``metrics.csv``.
 
-    Args:
-        cases: rows of ``cases.csv``.
-        metrics: rows of ``metrics.csv``.
-        tested: attacks that are compared with each other and with the clean image.
-        background: class that is no structure.
-        threshold: see :func:`row_statistics`.
+    ``tested`` attacks are compared with each other and with the clean image; ``background`` is no structure.
     """
     names = list(dict.fromkeys(row["attack"] for row in cases if row.get("dsc")))
     scores = {name: {c: column_values(cases, name, c) for c in ("dsc", "dsc_foreground")} for name in names}
