@@ -51,24 +51,14 @@ class Replaced:
 
 @dataclass(frozen=True)
 class Training:
-    """
-    The training of a bundle, opened by :func:`open_training`.
+    """The training of a bundle, opened by :func:`open_training`."""
 
-    Args:
-        target: the bundle as a target, with the network that the training starts from.
-        parts: builds further parts of the train config.
-        trainer: the bundle's own.
-        evaluator: the bundle's own; its key metric is called ``..._under_attack``.
-        clean_evaluator: made of the same parts, for scores on clean images.
-        lr_scheduler: schedule of the learning rate, or ``None``.
-    """
-
-    target: BundleTarget
-    parts: Parts
-    trainer: SupervisedTrainer
-    evaluator: SupervisedEvaluator
-    clean_evaluator: SupervisedEvaluator
-    lr_scheduler: Any
+    target: BundleTarget  # with the network that the training starts from
+    parts: Parts  # builds further parts of the train config
+    trainer: SupervisedTrainer  # the bundle's own
+    evaluator: SupervisedEvaluator  # the bundle's own; its key metric is called ..._under_attack
+    clean_evaluator: SupervisedEvaluator  # made of the same parts, for scores on clean images
+    lr_scheduler: Any  # schedule of the learning rate, or None
 
     def attack(
         self, name: str, parameters: Mapping[str, Any] | None = None, *, seed: int = 0, validation: bool = False
@@ -220,12 +210,6 @@ def with_handlers(
 
     Configs make ``train#trainer`` and ``validate#evaluator`` with it, where MONAI looks for its properties, and where
     ``--tracking`` adds handlers.
-
-    Args:
-        engine: trainer or evaluator of a :class:`Training`.
-        train_handlers: MONAI handlers, attached in this order.
-        val_handlers: likewise, of an evaluator.
-        max_epochs: number of epochs; ``None`` for the engine's own.
     """
     if max_epochs is not None:
         engine.state.max_epochs = max_epochs

@@ -27,25 +27,15 @@ from .objective import LossFunction, Objective
 
 @dataclass(frozen=True)
 class AttackResult:
-    """
-    What :meth:`Attack.run` returns.
+    """What :meth:`Attack.run` returns; what an attack does not have is ``None``."""
 
-    Args:
-        adversarial: like the image that went in: shape, type and units.
-        tables: quantisation tables ``(B, C, N, *block)`` after the last update; ``None`` for attacks without tables.
-        losses: objective at every step, ``(steps, B)``, as ascended; ``None`` for attacks without steps.
-        steps: steps used by each volume, ``(B,)``; ``None`` for attacks without steps.
-        nonfinite: share of the gradient's entries, over all steps, that were NaN or infinite and gave no direction,
-            ``(B,)``; ``None`` for attacks without gradients.
-        zero_gradient: share of the steps whose gradient was zero everywhere, ``(B,)``; likewise.
-    """
-
-    adversarial: torch.Tensor
-    tables: torch.Tensor | None = None
-    losses: torch.Tensor | None = None
-    steps: torch.Tensor | None = None
+    adversarial: torch.Tensor  # like the image that went in: shape, type and units
+    tables: torch.Tensor | None = None  # of quantisation, (B, C, N, *block), after the last update
+    losses: torch.Tensor | None = None  # objective at every step, (steps, B), as ascended
+    steps: torch.Tensor | None = None  # used by each volume, (B,)
+    # share of the gradient's entries, over all steps, that were NaN or infinite and gave no direction, (B,)
     nonfinite: torch.Tensor | None = None
-    zero_gradient: torch.Tensor | None = None
+    zero_gradient: torch.Tensor | None = None  # share of the steps whose gradient was zero everywhere, (B,)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -22,30 +22,17 @@ from .vafa import SliceFrequencyAttack, VolumetricFrequencyAttack
 
 @dataclass(frozen=True)
 class RosterEntry:
-    """
-    An attack with its parameters, under the name that its rows have in tables.
+    """An attack with its parameters, under the name that its rows have in tables."""
 
-    Args:
-        name: name of the row, such as ``"pgd"``.
-        attack: class of the attack; it also says whether it is a control and which parameter bounds it.
-        parameters: what differs from the defaults of the class.
-        sweep: values of the budget that the benchmark runs beside the one of the row itself.
-        transform: name of the transforms of ``attack``, such as ``"PGD"`` for ``PGD`` and ``PGDd``; ``None`` for none.
-        color: matplotlib color of its curve.
-        marker: matplotlib marker.
-        linestyle: matplotlib line style.
-        reference: authors, venue and year.
-    """
-
-    name: str
-    attack: type[Attack]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    sweep: tuple[float, ...] = ()
-    transform: str | None = None
-    color: str = "black"
+    name: str  # of the row, such as "pgd"
+    attack: type[Attack]  # it also says whether it is a control and which parameter bounds it
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # what differs from the defaults of the class
+    sweep: tuple[float, ...] = ()  # values of the budget that the benchmark runs beside the row's own
+    transform: str | None = None  # name of its transforms, "PGD" for PGD and PGDd; None for none
+    color: str = "black"  # of its curve, as matplotlib names it, like the next two
     marker: str = "o"
     linestyle: str = "-"
-    reference: str = ""
+    reference: str = ""  # authors, venue and year
 
     @property
     def control(self) -> bool:

@@ -122,21 +122,10 @@ def attack_case(
     rows: Collection[str] | None = None,
 ) -> Iterator[tuple[AttackScores, Volumes]]:
     """
-    Attack a case, and score the network's predictions.
+    Attack a case, and yield scores and volumes of each row, the clean one first.
 
-    Args:
-        target: model under attack.
-        item: image and label of the case, as :meth:`Target.cases` names them.
-        attacks: name -> attack.
-        settings: how to measure.
-        name: name of the case.
-        rows: names to run, :data:`CLEAN` among them for the image as it is; ``None`` for all.
-
-    Yields:
-        scores and volumes of each row, the clean one first.
-
-    Raises:
-        ValueError: If image, label, network and attacks do not fit together.
+    ``item`` is as :meth:`Target.cases` gives it; ``rows`` are the names to run, :data:`CLEAN` for the image as it is
+    among them, ``None`` for all.
     """
     case = as_case(target, target.preprocess(item))
     clean, counted = predict(target, case.image), ~void_voxels(target, case.label)[0, 0]

@@ -48,9 +48,8 @@ def row_statistics(scores: Mapping[str, Values], clean: Values, threshold: float
         threshold: a DSC; the attack succeeds on the cases below it.
 
     Returns:
-        ``cases``; ``intervals``, column -> lowest and highest mean; ``drop`` of the DSC from ``clean``, mean over the
-        cases that have both, and ``drop_interval``; ``success_rate``; ``worst_cases``, mean DSC of the worst 5 % of
-        cases (at least one).
+        ``cases``; ``intervals``, column -> bounds; ``drop`` of the DSC from ``clean``, over the cases that have both,
+        and ``drop_interval``; ``success_rate``; ``worst_cases``, mean DSC of the worst 5 % (at least one case).
     """
     dsc = np.sort(list(scores["dsc"].values()))
     drops = [clean[case] - value for case, value in scores["dsc"].items() if case in clean]

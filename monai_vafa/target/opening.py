@@ -69,9 +69,10 @@ def open_target(
         ignore_label: number of voxels without a label, such as 255 or -1; ``None`` for that of a loss or metric in the
             config, else that of nnU-Net's ``dataset.json`` next to the labels, else none.
         device: where to put the network; ``None`` for CUDA if available.
-        version: version of a zoo bundle, see :func:`find_bundle`.
-        source: where to download a zoo bundle from, see :func:`find_bundle`.
-        bundle_dir: folder of downloaded bundles, see :func:`find_bundle`.
+        version: version of a zoo bundle; ``None`` for the one in ``bundle_dir``, or the latest if there is none.
+        source: where ``monai.bundle download`` fetches from: "monaihosting", "github", "ngc", "huggingface_hub";
+            ``None`` for MONAI's default.
+        bundle_dir: folder of downloaded bundles; ``None`` for MONAI's, ``bundle`` in torch's hub folder.
 
     Raises:
         FileNotFoundError: If bundle, config or weights do not exist.

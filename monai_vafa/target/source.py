@@ -40,20 +40,10 @@ def find_bundle(
     bundle_dir: str | os.PathLike | None = None,
 ) -> Path:
     """
-    Find the folder of a bundle, and download the bundle if necessary.
+    Find the folder of a bundle, and download the bundle if necessary; see :func:`monai_vafa.target.open_target`.
 
     The first of these that exists: a folder of this path; a bundle of this name that ships with the package, unless
     ``version``, ``source`` or ``bundle_dir`` ask for another one; a bundle of this name in the model zoo.
-
-    Args:
-        bundle: path of a folder, or name of a bundle; with ``source="huggingface_hub"`` also "OWNER/NAME".
-        version: version of a zoo bundle; ``None`` for the one in ``bundle_dir``, or the latest if there is none.
-        source: where ``monai.bundle download`` fetches from: "monaihosting", "github", "ngc", "huggingface_hub";
-            ``None`` for MONAI's default.
-        bundle_dir: folder of downloaded bundles; ``None`` for MONAI's, ``bundle`` in torch's hub folder.
-
-    Returns:
-        absolute path.
 
     Raises:
         FileNotFoundError: If ``bundle`` is a path and the folder does not exist.

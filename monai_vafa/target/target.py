@@ -23,44 +23,27 @@ class Target(Protocol):
     :class:`BundleTarget` is one. Another kind of model becomes a target by a class with these attributes and methods;
     a class that names ``Target`` as its base inherits what follows from them (:attr:`windows`, :meth:`block_size` and
     the properties on slices).
-
-    Attributes:
-        name: short name, part of file names.
-        description: one line for reports.
-        network: the network on :attr:`device`, in eval mode. Its output may be a list or a dictionary, see
-            :func:`monai_vafa.outputs.as_logits`.
-        device: where the network is.
-        class_names: a name for each output channel.
-        activation: "softmax" if the classes exclude each other, "sigmoid" if they may overlap.
-        intensity_range: lowest and highest intensity of preprocessed images; ``None`` if each image has its own.
-        roi_size: sliding window of the inference, -1 for the side of the image; ``None`` if it takes the whole image.
-        sw_batch_size: number of windows in a batch.
-        window: sides of the region that the network sees at once, one for each axis of the preprocessed image, as far
-            as :attr:`roi_size` or the model's documentation give them; -1 where they don't.
-        slice_axis: spatial axis that counts the slices, if the network segments a volume slice by slice.
-        image_key: key of the image in cases.
-        label_key: key of the label in cases.
-        checkpoint: file of the weights, if there is one.
-        ignore_label: number of voxels without a label, held out of losses and scores; ``None`` for none.
-        to_file_units: converts a preprocessed image ``(C, *spatial)`` back to the intensities of its file; ``None`` if
-            the conversion is unknown or differs from image to image.
     """
 
-    name: str
-    description: str
-    network: torch.nn.Module
+    name: str  # short, part of file names
+    description: str  # one line for reports
+    network: torch.nn.Module  # on device, in eval mode; its output as monai_vafa.outputs.as_logits takes it
     device: torch.device
-    class_names: list[str]
-    activation: str
+    class_names: list[str]  # a name for each output channel
+    activation: str  # "softmax" if the classes exclude each other, "sigmoid" if they may overlap
+    # lowest and highest intensity of preprocessed images; None if each image has its own
     intensity_range: tuple[float, float] | None
+    # sliding window of the inference, -1 for the side of the image; None if it takes the whole image
     roi_size: tuple[int, ...] | int | None
-    sw_batch_size: int
+    sw_batch_size: int  # windows in a batch
+    # sides of what the network sees at once, one per axis of the preprocessed image; -1 where nothing tells
     window: tuple[int, ...]
-    slice_axis: int | None
-    image_key: str
-    label_key: str
-    checkpoint: Path | None
-    ignore_label: int | None = None
+    slice_axis: int | None  # spatial axis that counts the slices, if the network segments a volume slice by slice
+    image_key: str  # of the image in cases
+    label_key: str  # of the label
+    checkpoint: Path | None  # file of the weights, if there is one
+    ignore_label: int | None = None  # number of voxels without a label, held out of losses and scores
+    # converts a preprocessed image (C, *spatial) back to the intensities of its file; None if unknown or not always so
     to_file_units: Callable[[torch.Tensor], torch.Tensor] | None
 
     @property
