@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 from monai_vafa.results.files import read_json, write_rows
-from monai_vafa.results.schema import BENCHMARK, CLEAN, RUN_FILES, SUMMARY, TRANSFER
+from monai_vafa.results.schema import BENCHMARK, CLEAN, LABEL, RUN_FILES, SUMMARY, TRANSFER, volume_name
 
 from .benchmark import Benchmark, case_rows, mean
 from .certainty import certainty_section
@@ -64,6 +64,8 @@ def write_report(folder: str | os.PathLike) -> None:
         root = Path(folder)
         if not (summary := read_json(root / SUMMARY)):
             raise FileNotFoundError(f"{root / SUMMARY} does not exist: not the folder of an attack run.")
+        for case in summary["cases"]:
+            volume_name("predictions", case, LABEL)  # refuses names that lead out of the folder
         means, cases = summary["means"], case_rows(root, summary)
         statistics = {"": summary["statistics"]} if summary.get("statistics") else {}
         damage = damage_table(means, "", run_notes(summary, cases), intervals(summary.get("statistics")))
