@@ -55,8 +55,8 @@ def folder_cases(
 
     Raises:
         FileNotFoundError: If the folder does not exist.
-        ValueError: If nothing in it fits, the section is missing, only some of the images have labels, or it is not
-            clear which files belong together.
+        ValueError: If nothing in it fits, the section is missing or shares a case with the training, only some of the
+            images have labels, or it is not clear which files belong together.
     """
     cases = find_cases(folder, section=section, channels=channels)
     warn_of_gaps(folder, cases)
@@ -170,6 +170,9 @@ def _decathlon(
     if not wanted or not content.get(wanted[0]):
         filled = [key for key, value in content.items() if isinstance(value, list) and value]
         raise ValueError(f"{str(root / 'dataset.json')!r} has no cases in {section or _SECTIONS}; it has {filled}.")
+    both = sorted(_listed(content.get("training")) & _listed(content[wanted[0]])) if wanted[0] != "training" else []
+    if both:
+        raise ValueError(f"{str(root / 'dataset.json')!r} has {both[0]!r} in training and in {wanted[0]}: remove one.")
     items = load_decathlon_datalist(str(root / "dataset.json"), True, wanted[0])
     for item in items:
         image = Path(item["image"]) if _is_path(item.get("image")) else None
@@ -180,6 +183,12 @@ def _decathlon(
                 _check_channels(_stem(image), files, channels)
                 item |= _case(list(files.values()))
     return items
+
+
+def _listed(cases: Any) -> set[str]:
+    """Images of a section of a list."""
+    images = [case.get("image") if isinstance(case, dict) else case for case in ensure_tuple(cases)]
+    return {str(image) for image in images if image is not None}
 
 
 def _case(images: Sequence[Path], label: str | Path | None = None, root: Path = Path()) -> dict[str, Any]:

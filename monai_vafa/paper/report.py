@@ -26,15 +26,9 @@ def write_paper_report(folder: str | os.PathLike) -> None:
     """
     Write the report of a benchmark with tables in the layout of the paper, and its published numbers where they apply.
 
-    See :func:`~monai_vafa.report.write_benchmark_report`. Table 1 and the sweeps come for every benchmark; Table 2 and
-    ``figures/hardening_CASE.png`` only if ``benchmark.json`` says which models were hardened.
-
-    Args:
-        folder: result folder of a benchmark.
-
-    Raises:
-        FileNotFoundError: If there is no ``benchmark.json``.
-        ValueError: If a role of the checklist or a group of worst cases names an unknown row.
+    Arguments, files and errors are those of :func:`~monai_vafa.report.write_benchmark_report`. Table 1 and the sweeps
+    come for every benchmark; Table 2 and ``figures/hardening_CASE.png`` only if ``benchmark.json`` says which models
+    were hardened.
     """
     write_benchmark_report(folder, [_table_1, _table_2])
 

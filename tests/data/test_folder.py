@@ -26,6 +26,16 @@ def test_decathlon_list_with_its_sections(tmp_path):
         folder_cases(tmp_path, section="validation")
 
 
+@pytest.mark.parametrize("section", ["validation", "test"])
+def test_a_case_that_is_in_the_training_too_is_refused(section, tmp_path):
+    cases = [{"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"} for name in "abc"]
+    also = cases[1:2] if section == "validation" else ["./imagesTr/b.nii.gz"]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": cases, section: also}))
+    with pytest.raises(ValueError, match=rf"has './imagesTr/b\.nii\.gz' in training and in {section}: remove one"):
+        folder_cases(tmp_path, section=section)
+    assert len(folder_cases(tmp_path, section="training")) == 3
+
+
 @pytest.mark.parametrize(("images", "labels"), [("imagesTr", "labelsTr"), ("images", "labels")])
 def test_images_and_labels_of_the_same_name(images, labels, tmp_path):
     fill(tmp_path, f"{images}/b.nii", f"{images}/a.nii.gz", f"{labels}/a.nii.gz", f"{labels}/b.nii.gz")
