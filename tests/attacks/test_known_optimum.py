@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Attacks against a linear network, where the best change is known.
+
+The logits are a linear filter of the image plus a bias, and the figure that counts is their sum towards the wrong
+answers, which is linear in the image: each attack's best gain is the support function of its own ball. Attacks keep
+their own losses. Margins are so small (below 0.2) that cross entropy, Dice and Jensen-Shannon divergence are nearly
+linear in them, and no answer turns wrong, so that masks and weights of voxels stay what they are. Nothing is clipped.
+SA2 and VAFA run without their similarity terms, which have another aim than the loss, and VAFA without the stretching
+of slices, which is not linear. Tables of VAFA act on one coefficient each, so its optimum is a search along a line.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from monai_vafa.attacks import ROSTER, PerceptualFrequencyAttack
+from monai_vafa.attacks.spectrum import contrast_mask
+from monai_vafa.frequency import block_spectrum, dct, expand_bands, idct, merge_blocks, quantize, split_blocks
+
+ENOUGH = 0.95
+SHAPES = [(11, 13, 10), (19, 21)]
+BLOCK = 8
+LINF = ["fgsm", "bim", "pgd", "mifgsm", "pgd_upstream", "segpgd", "cospgd", "apgd_masked_ce", "apgd_jsd", "square"]
+FACTORS, TABLES = ["sa2_2d", "sa2"], ["vafa2d", "vafa", "vafa_no_rescale"]
+# Parameters other than those of the roster, and why, see above.
+SETTINGS = {
+    "square": {"steps": 3000},
+    **{name: {"similarity_weight": 0.0, "block_size": BLOCK} for name in FACTORS},
+    **{name: {"similarity": None, "rescale_slices": False, "block_size": BLOCK} for name in TABLES},
+}
+# What cannot reach that: the share measured was 0.93 to 1 for SA2, whose few steps of 0.1 from a random start turn with
+# the small differences between a linear gain and Dice; 0.78 to 1 for Square, which has no gradient; 0.50 to 0.70 for
+# VAFA, since what a coefficient gains rises and falls with its step of quantisation, and signs follow one slope of it.
+FLOOR = {**dict.fromkeys(FACTORS, 0.93), "square": 0.75, **dict.fromkeys(TABLES, 0.45)}
+LEFT_OUT = {
+    "quantize_only": "a control, which never asks the network",
+    "rescale_only": "a control, which never asks the network",
+    "gn": "a control, which never asks the network",
+}
+
+
+class Linear(torch.nn.Module):
+    """Logits ``bias + weight * filter(x - 0.5)`` whose answers are those of the label anywhere near the image."""
+
+    def __init__(self, shape, activation):
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        channels = 1 if activation == "softmax" else 2
+        self.softmax = activation == "softmax"
+        kernel = torch.randn(channels, 1, *[3] * len(shape), generator=generator)
+        self.kernel = kernel / kernel.flatten(1).abs().sum(1).reshape(-1, *[1] * (kernel.ndim - 1))
+        self.weight = 0.05 + 0.1 * torch.rand(1, channels, *shape, generator=generator)
+        self.answer = torch.randint(0, 2, (1, channels, *shape), generator=generator)
+
+    def margins(self, x):
+        """How far each logit is on the side of its answer."""
+        filtered = (F.conv2d if x.ndim == 4 else F.conv3d)(x - 0.5, self.kernel, padding=1)
+        return 0.1 + self.weight * filtered
+
+    def forward(self, x):
+        logits = self.margins(x) * (2 * self.answer - 1)
+        return torch.cat([-logits / 2, logits / 2], 1) if self.softmax else logits
+
+
+@pytest.fixture(params=["softmax", "sigmoid"])
+def activation(request):
+    return request.param
+
+
+@pytest.fixture(params=SHAPES, ids=["3d", "2d"])
+def shape(request):
+    return request.param
+
+
+@pytest.fixture(params=[1, 3])
+def clean(request, shape):
+    noise = torch.rand(request.param, 1, *shape, generator=torch.Generator().manual_seed(3))
+    return 0.5 + 0.3 * (noise - 0.5)
+
+
+@pytest.fixture
+def network(shape, activation):
+    return Linear(shape, activation)
+
+
+def direction(network, clean):
+    """What each voxel adds to the gain, ``(B, C, *spatial)``."""
+    x = clean.clone().requires_grad_()
+    return torch.autograd.grad(-network.margins(x).sum(), x)[0]
+
+
+def coefficients_of(change, sides):
+    """Coefficients of a gradient: voxels that pad the last blocks add nothing."""
+    missing = [(0, -length % side) for length, side in zip(change.shape[2:], sides, strict=True)]
+    padded = F.pad(change, [p for pair in reversed(missing) for p in pair])
+    return dct(split_blocks(padded, sides), spatial_dims=len(sides))
+
+
+def total(values):
+    return values.flatten(1).sum(1)
+
+
+def best_gain(name, attack, clean, slope):
+    """The most that an image within reach of the attack gains, ``(B,)``."""
+    if name in LINF:
+        return attack.eps / 255 * total(slope.abs())
+    dims = clean.ndim - 2
+    sides = (BLOCK, BLOCK, 1) if attack_in_plane(attack) and dims == 3 else (BLOCK,) * dims
+    slopes = coefficients_of(slope, sides) / 255
+    if name == "coefficient":
+        return attack.eps * total((expand_bands(attack.band_weights, sides) * slopes).abs())
+    spectrum = block_spectrum(clean, sides)
+    if name in FACTORS:
+        gains = attack.rho * (spectrum * slopes).abs()
+        gains[(..., *[0] * dims)] = 0  # the mean of a block stays
+        return total(gains)
+    softness = 0.1 / attack.steps  # that of the last step
+    tables = torch.linspace(attack.q_min, attack.q_max, 301)
+    return total(torch.stack([slopes * (quantize(spectrum, q, softness) - spectrum) for q in tables.tolist()]).amax(0))
+
+
+def attack_in_plane(attack):
+    return type(attack).in_plane
+
+
+def steered_gain(attack, clean, slope):
+    """
+    Gain of the change that PFA steers to, ``(B,)``.
+
+    It is the best one in a ball of its coefficients ``||u||``, the change being ``A u``: ``A A^T slope``, made as large
+    as the RMSE allows.
+    """
+    sides = (BLOCK,) * (clean.ndim - 2)
+    mask = contrast_mask(clean, attack.contrast_masking)
+    weights = expand_bands(attack.band_weights, sides)
+    coefficients = weights.square() * coefficients_of(mask * slope, sides)
+    change = mask * merge_blocks(idct(coefficients, spatial_dims=len(sides)), clean.shape[2:])
+    size = attack.rmse / 255 / change.flatten(1).square().mean(1).sqrt()
+    return size * total(slope * change)
+
+
+def l2_gain(attack, clean, slope):
+    """Most that a change of the RMSE of PFA gains, ``(B,)``: that along the slope."""
+    return attack.rmse / 255 * clean[0].numel() ** 0.5 * slope.flatten(1).norm(dim=1)
+
+
+def gain_of(attack, network, clean, activation, slope):
+    label = network.answer.expand(len(clean), *network.answer.shape[1:])
+    adversarial = attack.run(network, clean, label, activation=activation).adversarial
+    assert adversarial.min() > 0 and adversarial.max() < 1, "clipped"
+    assert (network.margins(adversarial) > 0).all(), "an answer turned wrong"
+    return total(slope * (adversarial - clean))
+
+
+def test_every_attack_of_the_roster_is_here():
+    covered = {*LINF, *FACTORS, *TABLES, "coefficient", "pfa"}
+    assert covered | set(LEFT_OUT) == set(ROSTER)
+    assert not covered & set(LEFT_OUT)
+
+
+@pytest.mark.parametrize("name", [*LINF, "coefficient", *FACTORS, *TABLES])
+def test_gain_is_near_the_best(name, network, clean, activation):
+    if name in ("vafa", "vafa_no_rescale") and clean.ndim == 4:
+        pytest.skip("takes volumes only")
+    attack = ROSTER[name].build(**SETTINGS.get(name, {}))
+    slope = direction(network, clean)
+    share = gain_of(attack, network, clean, activation, slope) / best_gain(name, attack, clean, slope)
+    assert (share > FLOOR.get(name, ENOUGH)).all() and (share < 1.001).all(), share
+
+
+def test_pfa_gains_what_its_weights_allow(network, clean, activation):
+    attack = ROSTER["pfa"].build()
+    slope = direction(network, clean)
+    gain = gain_of(attack, network, clean, activation, slope)
+    assert (gain > ENOUGH * steered_gain(attack, clean, slope)).all()
+    assert (gain < 1.001 * l2_gain(attack, clean, slope)).all()
+
+
+def test_pfa_without_weights_is_best_in_its_ball(network, clean, activation):
+    attack = PerceptualFrequencyAttack(contrast_masking=0.0, band_weights=None)
+    slope = direction(network, clean)
+    share = gain_of(attack, network, clean, activation, slope) / l2_gain(attack, clean, slope)
+    assert (share > ENOUGH).all() and (share < 1.001).all(), share
