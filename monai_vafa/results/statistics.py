@@ -35,7 +35,7 @@ def interval(values: Iterable[float]) -> list[float] | None:
     made = stats.bootstrap(
         (sample,), np.mean, confidence_level=CONFIDENCE, n_resamples=_RESAMPLES, method="percentile", rng=0
     )
-    return [float(bound) for bound in made.confidence_interval]
+    return sorted(float(bound) for bound in made.confidence_interval)  # equal values differ by rounding
 
 
 def row_statistics(scores: Mapping[str, Values], clean: Values, threshold: float) -> dict[str, Any]:

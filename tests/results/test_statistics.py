@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -16,8 +16,9 @@ def by_case(values):
     return {f"case{i}": float(value) for i, value in enumerate(values)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(SCORES)
+@example([0.6463392220732319] * 2)
 def test_interval_holds_the_mean_within_the_values(values):
     low, high = interval(values)
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
@@ -85,7 +86,7 @@ def test_comparisons_are_wilcoxon_with_holm():
     assert ordered[2]["p_holm"] == pytest.approx(max(ordered[1]["p_holm"], ordered[2]["p"]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.lists(SCORES.map(by_case), min_size=2, max_size=4))
 def test_corrected_p_values_are_never_smaller(scores):
     pairs = compare({str(i): values for i, values in enumerate(scores)})
