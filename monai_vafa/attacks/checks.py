@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from numbers import Real
@@ -41,9 +40,9 @@ def check_number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r} must be a number, got {type(value).__name__}.")
     with contextlib.suppress(OverflowError):  # of an int with hundreds of digits
-        if math.isfinite(number := float(value)):
+        if abs(number := float(value)) <= torch.finfo(torch.float32).max:
             return number
-    raise ValueError(f"{name}={value} must be finite.")
+    raise ValueError(f"{name}={value} must be finite, in numbers of float32.")
 
 
 def check_numbers(name: str, values: Any) -> tuple[float, ...]:

@@ -71,7 +71,8 @@ class ResultFolder:
     def _load(self) -> list[str]:
         """Read what is finished; returns lines on what is damaged."""
         manifest, summary = whole_json(self.folder / MANIFEST), whole_json(self.folder / SUMMARY)
-        if not all(_two_levels(manifest.get(key, {})) for key in ("inputs", "finished")):
+        whole = all(_two_levels(manifest.get(key, {})) for key in ("inputs", "finished"))
+        if not whole or not isinstance(manifest.get("parameters", {}), dict):
             manifest = {}
         place, way_out = f"output_dir={os.fspath(self.folder)!r}", "Choose another output_dir, or remove this one."
         earlier = manifest.get("parameters", summary.get("parameters"))

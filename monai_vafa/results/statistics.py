@@ -13,8 +13,7 @@ from scipy import stats
 
 from .schema import CLEAN, Comparison, Statistics
 
-CONFIDENCE = 0.95
-ALPHA = 0.05
+CONFIDENCE, ALPHA = 0.95, 0.05
 FEW_CASES = 10
 _RESAMPLES = 9999
 _WORST = 0.05  # share of the cases

@@ -46,7 +46,8 @@ def output_classes(metadata: Mapping[str, Any], name: str) -> list[str]:
             f"{refusal}an output of type {pred.get('type')!r}, format {kind!r} and shape {shape}. If that is wrong, "
             "change its format to 'segmentation'."
         )
-    names = {int(key): str(value) for key, value in (pred.get("channel_def") or pred.get("label_def") or {}).items()}
+    told = pred.get("channel_def") or pred.get("label_def") or {}
+    names = {int(number): str(text) for number, text in told.items() if str(number).isdecimal()}
     channels = int(pred.get("num_channels") or len(names))
     if channels == 1 and len(names) == 2:
         names = {0: names[max(names)]}
