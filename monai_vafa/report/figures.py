@@ -154,9 +154,10 @@ def load_volume(path: Path) -> np.ndarray:
     """Voxels ``(H, W, D, C)``; a 2-D image has a depth of 1."""
     try:
         volume = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+        height, width, *others = volume.shape  # a damaged header may have fewer
     except Exception as error:  # of nibabel, gzip, zlib and numpy
         raise ValueError(f"{os.fspath(path)!r} is damaged: {error}; remove it, or run the attack again.") from error
-    return volume.reshape((*volume.shape, 1, 1)[:4])
+    return volume.reshape((height, width, *others, 1, 1)[:4])
 
 
 def can_draw() -> bool:

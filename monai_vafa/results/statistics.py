@@ -15,8 +15,7 @@ from .schema import CLEAN, Comparison, Statistics
 
 CONFIDENCE, ALPHA = 0.95, 0.05
 FEW_CASES = 10
-_RESAMPLES = 9999
-_WORST = 0.05  # share of the cases
+_RESAMPLES, _WORST = 9999, 0.05  # the latter a share of the cases
 SIZES = ("small", "medium", "large")
 
 Values = Mapping[str, float]  # by case
