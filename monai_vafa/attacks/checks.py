@@ -83,7 +83,7 @@ def check_eps(eps: float) -> float:
 def check_range(intensity_range: Sequence[float]) -> tuple[float, float]:
     """A lowest and a highest value."""
     values = check_numbers("intensity_range", intensity_range)
-    if len(values) == 2 and values[0] < values[1] and max(map(abs, values)) < torch.finfo(torch.float32).max / 2:
+    if len(values) == 2 and 0 < values[1] - values[0] <= torch.finfo(torch.float32).max:
         return values[0], values[1]
     raise ValueError(f"intensity_range={intensity_range} must be (lowest, highest), in numbers of float32, or None.")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from monai_vafa.results.files import inside, number, read_json, read_rows
 from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, COLUMNS, SUMMARY, TRANSFER, Statistics
-from monai_vafa.results.statistics import row_statistics
+from monai_vafa.results.statistics import SCORED, column_values, row_statistics
 
 # roles of rows in the checklist, and the one that is a number instead
 ROLES = ("iterative", "single_step", "gradient_free", "noise", "quantize", "frequency")
@@ -62,6 +62,8 @@ class Benchmark:
         for place, names in named.items():
             if unknown := [name for name in names if name not in self.rows]:
                 raise ValueError(f"{place} names {unknown[0]!r}, which is none of {', '.join(self.rows)}.")
+        # model -> its statistics, if its run has ended
+        self.statistics = {model: made for model in self.models if (made := self._statistics(model))}
 
     def means(self, model: str) -> dict[str, dict[str, Any]]:
         """Means over the cases of a model, row -> column -> mean: clean, then the base rows that it has."""
@@ -74,26 +76,23 @@ class Benchmark:
             return self.worst_means(model).get(row, {}).get(column)
         return self.summaries[model].get("means", {}).get(row, {}).get(column)
 
-    def statistics(self, model: str) -> Statistics | None:
-        """Statistics of a model, of the groups of worst cases too; ``None`` before its run has ended."""
+    def _statistics(self, model: str) -> Statistics | None:
+        """Statistics of a model, those of the groups of worst cases too; ``None`` before its run has ended."""
         made: Statistics | None = self.summaries[model].get("statistics")
         if made is None:
             return None
-        columns = ("dsc", "dsc_foreground")
-        worst = {
-            group: {column: _values(rows, column) for column in columns}
-            for group in self.worst_cases
-            if (rows := self.worst_rows(model, group))
-        }
-        clean, threshold = self.case_values(model, CLEAN, "dsc"), made["threshold"]
-        groups = {name: {**row_statistics(scores, clean, threshold), "by_size": {}} for name, scores in worst.items()}
-        return {**made, "rows": {**made["rows"], **groups}}
+        rows, clean = dict(made["rows"]), self.case_values(model, CLEAN, "dsc")
+        for group in self.worst_cases:
+            if worst := self.worst_rows(model, group):
+                scores = {column: column_values(worst, column) for column in SCORED}
+                rows[group] = {**row_statistics(scores, clean, made["threshold"]), "by_size": {}}
+        return {**made, "rows": rows}
 
     def case_values(self, model: str, row: str, column: str) -> Values:
         """Value of a column for each case that has one; the row may be a group."""
         if row in self.worst_cases:
-            return _values(self.worst_rows(model, row), column)
-        return _values((r for r in self.cases[model] if r["attack"] == row), column)
+            return column_values(self.worst_rows(model, row), column)
+        return column_values((r for r in self.cases[model] if r["attack"] == row), column)
 
     def budget(self, attack: str) -> str | None:
         """The parameter that bounds an attack; ``None`` if it has none or the files don't say."""
@@ -141,7 +140,7 @@ class Benchmark:
     def transferred(self, source: str, target: str, attack: str) -> Values:
         """DSC of one model on images that were made against another, by case."""
         wanted = {"source": source, "target": target, "attack": attack}
-        return _values((row for row in self.transfers if wanted.items() <= row.items()), "dsc")
+        return column_values((row for row in self.transfers if wanted.items() <= row.items()), "dsc")
 
     def white_box(self, model: str, attack: str, cases: Iterable[str]) -> float | None:
         """Mean DSC of a model under an attack on itself, over the cases named."""
@@ -158,8 +157,3 @@ def mean(values: Iterable[float | None]) -> float | None:
     """Mean of the values that are there; ``None`` if none is."""
     present = [value for value in values if value is not None]
     return sum(present) / len(present) if present else None
-
-
-def _values(rows: Iterable[dict[str, str]], column: str) -> Values:
-    """The values of a column that are there, by case."""
-    return {row["case"]: float(text) for row in rows if (text := row.get(column))}

@@ -13,7 +13,11 @@ from monai_vafa.results.statistics import ALPHA, FEW_CASES, SIZES, compare
 
 from .tables import Section, Table, cell, cell_with_interval
 
-# Columns of the files.
+CERTAINTY_FILES = {
+    "statistics.csv": "intervals, drops, success rates, worst cases and sizes of structures",
+    "comparisons.csv": "paired tests between attacks, and between models",
+}
+# Columns of these.
 _BOUNDS = ("dsc_low", "dsc_high", "dsc_foreground_low", "dsc_foreground_high", "drop", "drop_low", "drop_high")
 _STATISTICS = ("model", "attack", "cases", *_BOUNDS, "success_rate", "worst_cases", *SIZES)
 _COMPARISONS = ("model", "attack", "first", "second", "cases", "difference", "p", "p_holm")
@@ -81,7 +85,7 @@ def _tests(comparisons: Iterable[Comparison]) -> list[str]:
     """Which rows of a run can't be told apart."""
     pairs = list(comparisons)
     same = [f"{pair['first']} and {pair['second']}" for pair in pairs if pair["p_holm"] >= ALPHA]
-    how = f"(Wilcoxon signed-rank over cases, Holm-corrected for {len(pairs)} pairs, p < {ALPHA})"
+    how = f"(Wilcoxon signed-rank over cases, Holm-corrected, pairs: {len(pairs)}, p < {ALPHA})"
     if not pairs:
         return []
     if not same:

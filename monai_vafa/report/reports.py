@@ -14,7 +14,7 @@ from monai_vafa.results.files import read_json, write_rows
 from monai_vafa.results.schema import BENCHMARK, CLEAN, LABEL, RUN_FILES, SUMMARY, TRANSFER, volume_name
 
 from .benchmark import Benchmark, case_rows, mean
-from .certainty import certainty_section
+from .certainty import CERTAINTY_FILES, certainty_section
 from .checklist import checklist_section
 from .doubts import run_doubts
 from .page import publish
@@ -24,8 +24,6 @@ from .visibility import visibility_section
 _WORST_COLUMNS = ("model", "group", "case", "attack", "dsc", "dsc_foreground", "lpips", "ssim")
 _FILES = {
     "table.csv": "means of each model and attack, and of the worst cases",
-    "statistics.csv": "intervals, drops, success rates, worst cases and sizes of structures",
-    "comparisons.csv": "paired tests between attacks and between models",
     "worst_case.csv": "for each group and case, the attack with the lowest DSC",
     "equal_visibility.csv": "every point of the budget curves",
     "dsc_at_equal_visibility.csv": "DSC of each attack at fixed levels of likeness",
@@ -84,7 +82,7 @@ def write_report(folder: str | os.PathLike) -> None:
         sections=sections,
         runs={"": summary},
         threats=threats,
-        files=RUN_FILES,
+        files={**RUN_FILES, **CERTAINTY_FILES},
     )
 
 
@@ -118,7 +116,7 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
         first, *others = [section(benchmark) for section in ours]
         last = Section("Each class", [class_table(benchmark.means(model), model) for model in runs])
         threats = {row: str(facts["threat_model"]) for row in benchmark.attacks if (facts := benchmark.facts[row])}
-    files = {name: text for name, text in _FILES.items() if (benchmark.folder / name).is_file()}
+    files = {name: text for name, text in {**_FILES, **CERTAINTY_FILES}.items() if (benchmark.folder / name).is_file()}
     publish(
         benchmark.folder,
         title=f"Robustness of {', '.join(models)}",
@@ -147,18 +145,17 @@ def damage_section(benchmark: Benchmark) -> Section:
             if group in means[model]
         ]
         notes += run_notes(summary, benchmark.cases[model])
-        tables.append(damage_table(means[model], model, notes, intervals(benchmark.statistics(model))))
+        tables.append(damage_table(means[model], model, notes, intervals(benchmark.statistics.get(model))))
     return Section("Damage and visibility", tables)
 
 
 def models_section(benchmark: Benchmark) -> Section:
     """How certain the damage to each model is, and the differences between models."""
-    statistics = {model: made for model in benchmark.models if (made := benchmark.statistics(model))}
     scores = {
         row: {model: values for model in benchmark.models if (values := benchmark.case_values(model, row, "dsc"))}
         for row in (CLEAN, *benchmark.attacks, *benchmark.worst_cases)
     }
-    return certainty_section(benchmark.folder, statistics, scores)
+    return certainty_section(benchmark.folder, benchmark.statistics, scores)
 
 
 def transfer_section(benchmark: Benchmark) -> Section:

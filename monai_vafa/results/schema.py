@@ -21,8 +21,6 @@ TRANSFER_KEYS = ("case", "source", "target", "attack")
 RUN_FILES = {
     CASES: "a row per case and attack: means over classes, visibility, cost",
     METRICS: "a row per case, attack and class",
-    "statistics.csv": "intervals, drops, success rates, worst cases and sizes of structures",
-    "comparisons.csv": "paired tests between attacks",
     SUMMARY: "means, threat models, every parameter, versions, hash of the checkpoint, failed cases",
     MANIFEST: "hashes of finished rows, their volumes and the input files, so that damage is noticed",
     "adversarial/": "attacked images in the units of the input files",

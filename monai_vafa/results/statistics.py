@@ -16,6 +16,7 @@ from .schema import CLEAN, Comparison, Statistics
 CONFIDENCE, ALPHA = 0.95, 0.05
 FEW_CASES = 10
 _RESAMPLES, _WORST = 9999, 0.05  # the latter a share of the cases
+SCORED = ("dsc", "dsc_foreground")  # columns that have intervals
 SIZES = ("small", "medium", "large")
 
 Values = Mapping[str, float]  # by case
@@ -103,9 +104,11 @@ def run_statistics(
     ``tested`` attacks are compared with each other and with the clean image; ``background`` is no structure.
     """
     names = list(dict.fromkeys(row["attack"] for row in cases if row.get("dsc")))
-    scores = {name: {c: column_values(cases, name, c) for c in ("dsc", "dsc_foreground")} for name in names}
+    scores, rows = {}, {}
+    for name in names:
+        of_name = [row for row in cases if row["attack"] == name]
+        scores[name] = {column: column_values(of_name, column) for column in SCORED}
     clean = scores.get(CLEAN, {}).get("dsc", {})
-    rows = {}
     for name in names:
         of_row = [row for row in metrics if row["attack"] == name and row["class"] != background]
         rows[name] = {**row_statistics(scores[name], clean, threshold), "by_size": by_size(of_row)}
@@ -113,6 +116,6 @@ def run_statistics(
     return {"confidence": CONFIDENCE, "threshold": threshold, "rows": rows, "comparisons": comparisons}
 
 
-def column_values(cases: Iterable[Mapping[str, Any]], attack: str, column: str) -> dict[str, float]:
-    """The values of a column that are there, by case."""
-    return {row["case"]: float(row[column]) for row in cases if row["attack"] == attack and row.get(column)}
+def column_values(rows: Iterable[Mapping[str, Any]], column: str) -> dict[str, float]:
+    """The values of a column of ``cases.csv`` that are there, by case."""
+    return {row["case"]: float(row[column]) for row in rows if row.get(column)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,12 @@ def cases_of_folder(
     if not found:
         raise ValueError(f"{problem} Nor does the config of {configs.folder.name} find its cases there.")
     warn_of_gaps(root, found)
-    keys = {"image": preprocessing.image_key, "label": preprocessing.label_key}
-    return [{keys.get(key, key): value for key, value in item.items()} for item in found]
+    return _as_items(found, preprocessing)
 
 
 def _own_list(configs: Configs, preprocessing: Preprocessing, section: str | None) -> Items:
     """Cases of the data list that a config itself makes of its ``dataset_dir``; none if there are other data in it."""
-    if not any("datalist" in read_config(path) for path in configs.files):
+    if "datalist" not in configs.ids and not any("datalist" in read_config(path) for path in configs.files):
         return []
     parts = configs.open()
     try:
@@ -107,8 +106,13 @@ def _own_list(configs: Configs, preprocessing: Preprocessing, section: str | Non
         return cases_of_config(parts, preprocessing)
     if section not in lists:
         raise ValueError(f"section={section!r} is none of those of {parts.name}: {', '.join(lists)}.")
+    return _as_items(lists[section], preprocessing)
+
+
+def _as_items(cases: Iterable[Mapping[str, Any]], preprocessing: Preprocessing) -> Items:
+    """Cases of a list under the keys of the bundle."""
     keys = {"image": preprocessing.image_key, "label": preprocessing.label_key}
-    return [{keys.get(key, key): value for key, value in item.items()} for item in lists[section]]
+    return [{keys.get(key, key): value for key, value in case.items()} for case in cases]
 
 
 def _labels(parts: Parts) -> dict[tuple[Path, ...], Any]:

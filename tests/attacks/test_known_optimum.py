@@ -40,9 +40,8 @@ SETTINGS = {
     **{name: {"loss": margin_loss, "similarity_weight": 0.0, "block_size": BLOCK} for name in FACTORS},
     **{name: {"similarity": None, "rescale_slices": False, "block_size": BLOCK} for name in TABLES},
 }
-# What can't reach that. Square has no gradient: 0.78 of the best gain in 3-D with softmax, 0.90 with 12,000 steps. VAFA
-# reaches 0.50 to 0.70, with 100 steps 0.70 to 0.74: what a coefficient gains rises and falls with its step of
-# quantisation, and signs follow one slope of that.
+# What can't reach that: Square has no gradient, and with VAFA what a coefficient gains rises and falls with its step of
+# quantisation, of which signs follow one slope.
 FLOOR = {"square": 0.75, **dict.fromkeys(TABLES, 0.45)}
 LEFT_OUT = {
     "quantize_only": "a control, which never asks the network",

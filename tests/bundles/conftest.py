@@ -62,14 +62,19 @@ def bundle_run(environment, tmp_path_factory):
     return run
 
 
+def two_blocks(first, second, *, shape, classes):
+    """An image of noise with two blocks of the higher classes in it, and its label."""
+    label = np.zeros(shape, np.uint8)
+    label[first], label[second] = classes
+    image = np.random.default_rng(0).normal(0, 30, shape) + 60.0 * label - 20
+    return image.astype(np.float32), label
+
+
 @pytest.fixture(scope="session")
 def made_up_data(tmp_path_factory):
     """Noise with two blocks in it, under the file names of Synapse and of ACDC."""
     folder = tmp_path_factory.mktemp("made_up")
-    rng = np.random.default_rng(0)
-    label = np.zeros((40, 36, 8), np.uint8)
-    label[8:20, 8:20, 1:7], label[20:34, 16:32, 2:6] = 1, 3
-    image = (rng.normal(0, 30, label.shape) + 60.0 * label - 20).astype(np.float32)
+    image, label = two_blocks(np.s_[8:20, 8:20, 1:7], np.s_[20:34, 16:32, 2:6], shape=(40, 36, 8), classes=(1, 3))
     names = {
         "synapse": [(f"img{n:04d}", f"label{n:04d}") for n in [*range(1, 11), *range(21, 41)]],
         "acdc": [
@@ -91,12 +96,10 @@ def made_up_data(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def hippocampi(tmp_path_factory):
-    """Three crops with two blocks in them, under the file names of all 200."""
+    """One crop with two blocks in it, under the file names of all 200."""
     folder = tmp_path_factory.mktemp("Task04")
-    rng = np.random.default_rng(0)
-    label = np.zeros((34, 48, 33), np.uint8)
-    label[8:20, 8:20, 10:27], label[20:34, 16:32, 12:26] = 1, 2
-    image = (rng.normal(300, 60, label.shape) + 200.0 * label).astype(np.float32)
+    blocks = np.s_[8:20, 8:20, 10:27], np.s_[20:34, 16:32, 12:26]
+    image, label = two_blocks(*blocks, shape=(34, 48, 33), classes=(1, 2))
     sets = json.loads((Path(monai_vafa.data.__file__).parent / "public.json").read_text())["hippocampus"]
     names = [f"hippocampus_{n:03d}.nii.gz" for section in ("training", "validation", "test") for n in sets[section]]
     for kind, array in (("imagesTr", image), ("labelsTr", label)):
