@@ -15,15 +15,9 @@ BAND_WIDTH = 1 / 16
 
 def in_plane_frequency(block: Sequence[int]) -> torch.Tensor:
     """
-    Spatial frequency of each DCT coefficient within an axial slice (the first two axes).
+    Spatial frequency of each DCT coefficient of a ``block`` within an axial slice (the first two axes).
 
-    The third axis does not count: what changes from slice to slice does not show within a slice.
-
-    Args:
-        block: block side in voxels, one per axis, at least 2 axes.
-
-    Returns:
-        cycles per voxel, ``block``-shaped, from 0 to about 0.7.
+    In cycles per voxel, ``block``-shaped, 0 to about 0.7. What changes from slice to slice does not show within one.
     """
     plane = [torch.arange(side, dtype=torch.float32) / (2 * side) for side in block[:2]]
     frequency = torch.hypot(*torch.meshgrid(*plane, indexing="ij"))
@@ -37,10 +31,7 @@ def expand_bands(weights: Sequence[float], block: Sequence[int]) -> torch.Tensor
     Args:
         weights: weights at the in-plane frequencies 0, 1/16, 2/16, ... cycles per voxel; the last one also
             counts above.
-        block: block side in voxels, one per axis.
-
-    Returns:
-        ``block``-shaped.
+        block: block side in voxels, one per axis; the shape of the result.
 
     Raises:
         ValueError: If there are no weights, a weight is below 0, or all are 0.

@@ -77,14 +77,7 @@ def split_blocks(volume: torch.Tensor, block_size: int | Sequence[int]) -> torch
 
 def merge_blocks(blocks: torch.Tensor, spatial_shape: Sequence[int]) -> torch.Tensor:
     """
-    Undo :func:`split_blocks`: put blocks together and crop the padding.
-
-    Args:
-        blocks: ``(B, C, N, *block)``.
-        spatial_shape: spatial shape of the volume that was split.
-
-    Returns:
-        ``(B, C, *spatial_shape)``.
+    Undo :func:`split_blocks`: put blocks ``(B, C, N, *block)`` together, and crop to ``(B, C, *spatial_shape)``.
 
     Raises:
         ValueError: If the number of blocks does not fit ``spatial_shape``.

@@ -27,11 +27,8 @@ def dct(x: torch.Tensor, spatial_dims: int = 3) -> torch.Tensor:
     Orthonormal DCT-II over the last axes, equal to ``scipy.fft.dctn(x, norm="ortho")`` there.
 
     Args:
-        x: any floating tensor with at least ``spatial_dims`` axes.
+        x: any floating tensor; coefficients have its shape and dtype, computed in float32 or wider.
         spatial_dims: how many of the last axes are transformed, 1 to 3.
-
-    Returns:
-        coefficients, same shape and dtype; computed in float32 or wider, whatever autocast says.
     """
     return _transform(x, spatial_dims, inverse=False).to(x.dtype)
 

@@ -31,16 +31,7 @@ def block_spectrum(image: torch.Tensor, block_size: int | Sequence[int]) -> torc
 
 @full_precision
 def spectrum_to_image(spectrum: torch.Tensor, spatial_shape: Sequence[int]) -> torch.Tensor:
-    """
-    Undo :func:`block_spectrum`: ``(IDCT(c) + 128) / 255``, not clipped.
-
-    Args:
-        spectrum: ``(B, C, N, *block)``.
-        spatial_shape: spatial shape of the image.
-
-    Returns:
-        ``(B, C, *spatial_shape)``.
-    """
+    """Undo :func:`block_spectrum`: an image ``(B, C, *spatial_shape)`` by ``(IDCT(c) + 128) / 255``, not clipped."""
     return (merge_blocks(idct(spectrum, spatial_dims=spectrum.ndim - 3), spatial_shape) + 128) / 255
 
 
@@ -52,11 +43,8 @@ def soft_round(u: torch.Tensor, alpha: float) -> torch.Tensor:
     ``floor(u) + (tanh((u - floor(u) - 0.5) * log(2 / alpha - 1)) / (1 - alpha) + 1) / 2``
 
     Args:
-        u: any floating tensor.
+        u: any floating tensor; the result has its shape, float32 or wider.
         alpha: softness in (0, 1); towards 0 the result is ``u`` rounded.
-
-    Returns:
-        same shape as ``u``, float32 or wider.
 
     Raises:
         TypeError: If ``u`` is not floating.
@@ -77,14 +65,8 @@ def quantize(coefficients: torch.Tensor, table: torch.Tensor | float, alpha: flo
 
     Args:
         coefficients: DCT coefficients of voxels on the 0-255 scale.
-        table: quantisation table, broadcast against ``coefficients``; entries above 0.
+        table: quantisation steps from 1e-30 to 1e30, broadcast against ``coefficients``; others are a ValueError.
         alpha: softness of the rounding (see :func:`soft_round`); ``None`` rounds hard.
-
-    Returns:
-        the quantised coefficients, multiplied by ``table`` again.
-
-    Raises:
-        ValueError: If an entry of ``table`` is not from 1e-30 to 1e30.
     """
     if not (isinstance(table, torch.Tensor | Real) and torch.as_tensor((table >= 1e-30) & (table <= 1e30)).all()):
         raise ValueError("table of quantisation steps (q) must hold numbers from 1e-30 to 1e30.")
@@ -97,15 +79,8 @@ def quantize_image(
     image: torch.Tensor, table: torch.Tensor | float, block_size: int | Sequence[int] = 32
 ) -> torch.Tensor:
     """
-    Round the DCT coefficients of each block of an image to multiples of a table's entries.
+    :func:`quantize` the blocks of an image, see :func:`block_spectrum`; the result is clipped to [0, 1].
 
-    Args:
-        image: ``(B, C, *spatial)``, values in [0, 1].
-        table: quantisation steps in intensity levels (0-255 scale); a number, or broadcast against
-            ``(B, C, N, *block)``.
-        block_size: block side in voxels, an int or one per axis.
-
-    Returns:
-        ``(B, C, *spatial)``, clipped to [0, 1].
+    ``table`` is a number, or broadcast against ``(B, C, N, *block)``, in intensity levels (0-255 scale).
     """
     return spectrum_to_image(quantize(block_spectrum(image, block_size), table), image.shape[2:]).clamp(0, 1)
