@@ -19,10 +19,8 @@ class FrequencyConsistencyLoss(_Loss):
 
     Hanif et al., "Frequency Domain Adversarial Training for Robust Volumetric Medical Segmentation", MICCAI 2023,
     Eq. 4: ``|| DCT(M(X)) - DCT(M(X')) ||_1``. The authors' released code divides it by ``|| DCT(M(X)) ||_1``, which
-    is also the default here: the plain sum is thousands of times larger than the Dice loss beside it.
-
-    As in that code, each norm is one sum over volumes, classes and coefficients of the whole batch (in parallel
-    training, that of the process). So the normalised loss is not a mean over volumes, since one with large logits
+    is also the default here: the plain sum is thousands of times larger than the Dice loss beside it. As in that code,
+    each norm is one sum over the whole batch (in parallel training, that of the process): one volume with large logits
     counts for more, and the plain sum grows with the batch.
 
     Args:
@@ -43,19 +41,17 @@ class FrequencyConsistencyLoss(_Loss):
 
         Args:
             input: adversarial logits ``(B, classes, *spatial)`` with 1 to 3 spatial axes.
-            target: clean logits, same shape; the loss is divided by their norm.
+            target: clean logits, same shape.
 
         Returns:
-            a scalar, 0 if both are equal, float32 or wider also under autocast. If all clean logits are 0, it is the
-            plain sum.
+            a scalar, float32 or wider also under autocast; if all clean logits are 0, the plain sum.
 
         Raises:
             TypeError: If one is not a tensor of floating numbers.
             ValueError: If the shapes differ, or are not those of a batch of 1-D to 3-D logits.
         """
-        shape = tuple(target.shape)
         if input.shape != target.shape:
-            raise ValueError(f"input of shape {tuple(input.shape)} must have the shape of target, {shape}.")
+            raise ValueError(f"input of shape {tuple(input.shape)} must have target's shape, {tuple(target.shape)}.")
         check_tensor("target (clean logits)", target, floating=True)
         check_tensor("input (adversarial logits)", input, floating=True)
         # The DCT is linear, and the difference of logits is free of the rounding errors of large coefficients.

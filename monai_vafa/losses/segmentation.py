@@ -30,11 +30,7 @@ _DICE_CROSS_ENTROPY: dict[Activation, _Loss] = {
 
 class SegmentationLoss(_Loss):
     """
-    Base of the losses that compare logits ``(B, classes, *spatial)`` with a label and return a scalar, in
-    float32 or wider also under autocast.
-
-    With softmax, the label is a class map ``(B, 1, *spatial)``; with sigmoid, it has the shape of the logits and holds
-    0 and 1.
+    Base of the losses that compare logits with a label and return a scalar, float32 or wider also under autocast.
 
     Args:
         activation: ``"softmax"``, or ``"sigmoid"`` for classes that may overlap. ``None``: that of the attack that
@@ -104,11 +100,7 @@ class DiceCrossEntropyLoss(SegmentationLoss):
 
 
 class SoftDiceLoss(SegmentationLoss):
-    """
-    Soft Dice, as in the paper's Algorithm 1.
-
-    All parameters: see :class:`SegmentationLoss`.
-    """
+    """Soft Dice, as in the paper's Algorithm 1; all parameters: see :class:`SegmentationLoss`."""
 
     def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
         return _SOFT_DICE[activation](logits, label)

@@ -29,8 +29,8 @@ class BlockSSIMLoss(_Loss):
     its border, data range 1. A block whose SSIM is negative counts as 0.
 
     Args:
-        block_size: block side in voxels, an int or one per axis; the window leaves out sides of 1, so that
-            ``(32, 32, 1)`` compares axial slices. All other sides must be at least 3.
+        block_size: block side in voxels, an int or one per axis; 1 leaves an axis out, so that ``(32, 32, 1)`` compares
+            axial slices. All other sides must be at least 3.
         reduction: ``"mean"`` or ``"sum"`` over the batch, or ``"none"`` for one value per volume.
     """
 
@@ -53,8 +53,7 @@ class BlockSSIMLoss(_Loss):
             loss in [0, 1], float32 or wider also under autocast: a scalar, or ``(B,)`` with ``reduction="none"``.
 
         Raises:
-            ValueError: If the shapes differ, ``target`` has values outside [0, 1], or a block is too small for the
-                window.
+            ValueError: If the shapes differ, ``target`` has values outside [0, 1], or a block is too small.
         """
         check_unit("target", target)
         if input.shape != target.shape:
@@ -66,10 +65,8 @@ class BlockSSIMLoss(_Loss):
                 "(1 leaves an axis out); use larger blocks or similarity=None."
             )
 
-        def as_images(volume: torch.Tensor) -> torch.Tensor:
-            return split_blocks(volume, self.block_size).reshape(-1, *sides)
-
-        similarity = _ssim(as_images(input), as_images(target)).clamp(min=0)
+        images = (split_blocks(volume, self.block_size).reshape(-1, *sides) for volume in (input, target))
+        similarity = _ssim(*images).clamp(min=0)
         similarity = similarity - (similarity.detach() - 1).clamp(min=0)  # rounding may take it above 1
         loss = 1 - similarity.reshape(input.shape[0], -1).mean(1)
         if self.reduction == LossReduction.NONE:
