@@ -42,7 +42,7 @@ class AutoPGD(LinfAttack, IterativeAttack):
         shrink_radius: spend 30 % of the steps within ``2 eps`` and 30 % within ``1.5 eps``, and continue from the best
             image, pulled into the next smaller ball. Fewer than 4 steps are all spent within ``eps``.
         loss: ``None`` for :class:`monai_vafa.losses.MaskedCrossEntropyLoss`;
-            :class:`monai_vafa.losses.JensenShannonLoss` is the other one of SEA.
+            its balanced form and :class:`monai_vafa.losses.JensenShannonLoss` are the others of SEA.
 
     All others: see :class:`LinfAttack`.
 

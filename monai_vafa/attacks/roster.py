@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from monai_vafa.losses import JensenShannonLoss
+from monai_vafa.losses import DiceCrossEntropyLoss, JensenShannonLoss, MaskedCrossEntropyLoss
 
 from .auto_pgd import AutoPGD
 from .base import Attack
@@ -85,7 +85,8 @@ def entry_of(name: str) -> RosterEntry:
 _VAFA, _SEA, _SA2 = "Hanif et al., MICCAI 2023", "Croce et al., ECCV 2024", "Hanif et al., ISBI 2025"
 _SQUARE = "Andriushchenko et al., ECCV 2020"
 _UPSTREAM, _ONE_START, _JSD = {"recipe": "upstream"}, {"restarts": 1}, {"loss": JensenShannonLoss()}
-_NO_RESCALE = {"rescale_slices": False}
+_NO_RESCALE, _DICE = {"rescale_slices": False}, {"loss": DiceCrossEntropyLoss()}
+_BALANCED = {"loss": MaskedCrossEntropyLoss(balanced=True)}
 
 for _entry in (  # name, attack, parameters, sweep, transform, color, marker, linestyle, reference
     RosterEntry("quantize_only", QuantizeOnly, {}, (10, 40), None, "0.5", "o", ":"),
@@ -99,7 +100,9 @@ for _entry in (  # name, attack, parameters, sweep, transform, color, marker, li
     RosterEntry("segpgd", SegPGD, _ONE_START, (2, 8), "SegPGD", "tab:olive", "P", "-", "Gu et al., ECCV 2022"),
     RosterEntry("cospgd", CosPGD, _ONE_START, (2, 8), "CosPGD", "tab:olive", "X", "--", "Agnihotri et al., ICML 2024"),
     RosterEntry("apgd_masked_ce", AutoPGD, {}, (2, 8), "APGD", "tab:purple", "p", "-", _SEA),
+    RosterEntry("apgd_masked_ce_balanced", AutoPGD, _BALANCED, (2, 8), None, "tab:purple", "H", "-.", _SEA),
     RosterEntry("apgd_jsd", AutoPGD, _JSD, (2, 8), None, "tab:purple", "h", "--", _SEA),
+    RosterEntry("apgd_dice", AutoPGD, _DICE, (2, 8), None, "tab:purple", "d", ":", "this package"),
     RosterEntry("square", SquareAttack, {"steps": 100}, (2, 8), "Square", "tab:brown", "s", "-", _SQUARE),
     RosterEntry("vafa2d", SliceFrequencyAttack, {"steps": 10}, (10, 40), None, "tab:orange", "^", "-", _VAFA),
     RosterEntry("vafa", VolumetricFrequencyAttack, {}, (10, 40), "VAFA", "tab:red", "o", "-", _VAFA),

@@ -50,6 +50,15 @@ class VoxelAnswers:
         # The one-hot label picks one entry of the softmax and has length 1.
         return self._at_label(probabilities) / probabilities.norm(dim=1)
 
+    def balance(self) -> torch.Tensor:
+        """Weights, 1 on average, that give equal say to each answer in the label (sigmoid: in one of its classes)."""
+        if self.sigmoid:
+            present = self.label.mean((0, *range(2, self.label.ndim)), keepdim=True)
+            found = 1 + ((present > 0) & (present < 1)).int()
+            return 1 / (found * torch.where(self.label > 0, present, 1 - present))
+        shares = self.label.flatten().bincount() / self.label.numel()
+        return (1 / (shares.count_nonzero() * shares))[self.label]
+
     def _at_label(self, channels: torch.Tensor) -> torch.Tensor:
         return channels.gather(1, self.label[:, None])[:, 0]
 
@@ -126,15 +135,28 @@ class MaskedCrossEntropyLoss(_WeightedCrossEntropy):
     Cross entropy of the voxels that are still correct, divided by the number of all voxels.
 
     Croce, Singh, Hein, "Towards Reliable Evaluation and Fast Training of Robust Semantic Segmentation Models",
-    ECCV 2024 (arXiv 2306.12941): the masked cross entropy of its ensemble SEA.
+    ECCV 2024 (arXiv 2306.12941): the masked cross entropy of its ensemble SEA, ``mask-ce-avg`` in its code.
 
     Args:
+        balanced: weight voxels by the inverse frequency of their class, ``mask-ce-bal`` in the code of SEA, which takes
+            the frequencies from a data set. Here they are those of the label given, and weights are 1 on average.
         activation: see :class:`SegmentationLoss`. With sigmoid: the binary cross entropy of the classes of a voxel that
-            are still correct, divided by the number of all voxels and classes.
+            are still correct, divided by the number of all voxels and classes; balanced are present and absent, class
+            by class.
+
+    Raises:
+        TypeError: If ``balanced`` is not a bool.
     """
 
+    def __init__(self, balanced: bool = False, *, activation: Activation | None = None) -> None:
+        super().__init__(activation=activation)
+        if not isinstance(balanced, bool):
+            raise TypeError(f"balanced={balanced!r} must be True or False.")
+        self.balanced = balanced
+
     def _weight(self, answers: VoxelAnswers) -> torch.Tensor:
-        return answers.correct().float()
+        correct = answers.correct().float()
+        return correct * answers.balance() if self.balanced else correct
 
 
 class JensenShannonLoss(SegmentationLoss):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An overlay that attacks a bundle in its own evaluation, with plain MONAI."""
+"""Overlays: an attack in a bundle's own evaluation, with plain MONAI, and a worst case that took its time."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -13,11 +15,13 @@ import numpy as np
 import pytest
 import torch
 
+from monai_vafa.attacks import ROSTER
+from monai_vafa.attacks.gradient import LinfAttack
 from monai_vafa.outputs import as_logits
 from monai_vafa.target import open_target
 from tests.target import zoo
 
-from .runs import BUNDLES
+from .runs import BUNDLES, run, workflow
 
 ATTACK = BUNDLES / "vafa_attack" / "configs" / "overlay.json"
 
@@ -64,3 +68,34 @@ def test_own_evaluation_under_attack(make, tmp_path):
         attacked = attacked[None] if attacked.ndim == 3 else np.moveaxis(attacked, -1, 0)
         assert attacked.shape == clean.shape
         assert (attacked != clean).mean() > 0.001
+
+
+THOROUGH = ("vafa_attack", "benchmark.json", "thorough.json")
+SEA = ["apgd_masked_ce", "apgd_masked_ce_balanced", "apgd_jsd"]
+
+
+def test_thorough_worst_case_is_of_long_attacks_within_one_ball(tmp_path):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    given = {"bundle": str(bundle.folder), "dataset_dir": str(bundle.data), "eps": 2}
+    read = workflow(*THOROUGH, workflow_type="infer", **given).parser.get_parsed_content
+    rows, targets, groups = read("rows"), read("targets"), read("worst_cases")
+    attacks = rows.build(next(iter(targets.values())))
+    assert list(attacks) == rows.attacks == rows.without_controls == groups["worst case"]
+    assert groups["sea"] == SEA
+    assert "apgd_dice" in attacks
+    for name, attack in attacks.items():
+        assert isinstance(attack, LinfAttack) and type(attack) is ROSTER[name].attack
+        assert (attack.steps, attack.eps) == (300, 2), name
+
+
+def test_thorough_worst_case_is_written(tmp_path):
+    bundle = zoo.softmax(tmp_path / "zoo")
+    cases = "${name: target.cases(@dataset_dir)[:1] for name, target in @targets.items()}"
+    given = {"bundle": str(bundle.folder), "dataset_dir": str(bundle.data), "output_dir": str(tmp_path / "out")}
+    run(*THOROUGH, workflow_type="infer", cases=cases, visibility_metrics={}, steps=5, **given)
+    with open(tmp_path / "out" / "worst_case.csv", newline="") as file:
+        worst = {row["group"]: row["attack"] for row in csv.DictReader(file)}
+    content = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert content["status"] == "complete"
+    assert worst["sea"] in content["worst_cases"]["sea"] == SEA
+    assert worst["worst case"] in content["worst_cases"]["worst case"]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from monai_vafa.losses import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss
 
-LOSSES = [CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss]
+BALANCED = partial(MaskedCrossEntropyLoss, balanced=True)
+LOSSES = [CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, BALANCED, SegPGDLoss]
 
 
 def batch(classes=3, seed=0, scale=2.0):
@@ -75,6 +77,34 @@ def test_masked_cross_entropy_pulls_at_correct_voxels_only():
     MaskedCrossEntropyLoss()(logits, label).backward()
     correct = logits.argmax(1) == label[:, 0]
     assert torch.equal(logits.grad.abs().sum(1) > 0, correct)
+
+
+def test_balanced_masked_cross_entropy_is_that_of_the_code_of_sea():
+    """Its weights are those of a data set, in proportion to the inverse frequency of each class."""
+    logits, label = batch(classes=4)
+    label[label == 3] = 1  # a class that is nowhere
+    shares = torch.stack([(label == c).double().mean() for c in range(3)])
+    weights = torch.cat([1 / (3 * shares), torch.tensor([7.0])])
+    correct = logits.argmax(1) == label[:, 0]
+    each = F.cross_entropy(logits, label[:, 0], weight=weights, reduction="none")
+    assert torch.allclose(MaskedCrossEntropyLoss(balanced=True)(logits, label), (correct * each).mean())
+    assert weights[label].mean() == pytest.approx(1)
+
+
+def test_balanced_masked_cross_entropy_gives_all_classes_equal_say():
+    label = torch.tensor([0] * 12 + [1] * 3 + [2]).reshape(1, 1, 4, 4, 1)
+    logits = 0.1 * F.one_hot(label[:, 0], 3).movedim(-1, 1)  # right everywhere, and equally sure
+    logits.requires_grad_()
+    MaskedCrossEntropyLoss(balanced=True)(logits, label).backward()
+    pull = [float(logits.grad[label.expand(-1, 3, -1, -1, -1) == c].abs().sum()) for c in range(3)]
+    assert pull == pytest.approx([pull[0]] * 3)
+    plain, balanced = (MaskedCrossEntropyLoss(flag)(logits, label) for flag in (False, True))
+    assert torch.allclose(plain, balanced)
+
+
+def test_balanced_is_a_switch():
+    with pytest.raises(TypeError, match="balanced='false' must be True or False"):
+        MaskedCrossEntropyLoss("false")
 
 
 @pytest.mark.parametrize("wrong_weight", [0.0, 0.2, 1.0])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from monai_vafa.losses import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss
 
-LOSSES = [CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss]
+BALANCED = partial(MaskedCrossEntropyLoss, balanced=True)
+LOSSES = [CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, BALANCED, SegPGDLoss]
 
 
 def batch(classes=3, seed=0, scale=2.0):
@@ -64,6 +66,18 @@ def test_masked_cross_entropy_pulls_at_correct_classes_of_a_voxel_only():
     assert torch.allclose(loss, binary(logits, label)[correct].sum() / correct.numel())
     loss.backward()
     assert torch.equal(logits.grad != 0, correct)
+
+
+def test_balanced_masked_cross_entropy_balances_present_and_absent_class_by_class():
+    logits, label = batch()
+    label[:, 0], label[:, 1] = 0, label[:, 1] * label[:, 2]
+    share = torch.stack([label[:, c].double().mean() for c in range(3)]).reshape(1, 3, 1, 1, 1)
+    weight = torch.where(label == 1, 1 / (2 * share), 1 / (2 - 2 * share))
+    weight[:, 0] = 1  # absent everywhere
+    correct = (logits > 0) == label
+    expected = (weight * correct * binary(logits, label)).mean()
+    assert torch.allclose(MaskedCrossEntropyLoss(balanced=True, activation="sigmoid")(logits, label), expected)
+    assert weight.mean() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("wrong_weight", [0.0, 0.2, 1.0])
