@@ -13,11 +13,7 @@ from monai_vafa.results.statistics import ALPHA, FEW_CASES, SIZES, compare
 
 from .tables import Section, Table, cell, cell_with_interval
 
-CERTAINTY_FILES = {
-    "statistics.csv": "intervals, drops, success rates, worst cases and sizes of structures",
-    "comparisons.csv": "paired tests between attacks, and between models",
-}
-# Columns of these.
+# Columns of statistics.csv and comparisons.csv.
 _BOUNDS = ("dsc_low", "dsc_high", "dsc_foreground_low", "dsc_foreground_high", "drop", "drop_low", "drop_high")
 _STATISTICS = ("model", "attack", "cases", *_BOUNDS, "success_rate", "worst_cases", *SIZES)
 _COMPARISONS = ("model", "attack", "first", "second", "cases", "difference", "p", "p_holm")

@@ -11,10 +11,10 @@ from itertools import product
 from pathlib import Path
 
 from monai_vafa.results.files import read_json, write_rows
-from monai_vafa.results.schema import BENCHMARK, CLEAN, LABEL, RUN_FILES, SUMMARY, TRANSFER, volume_name
+from monai_vafa.results.schema import BENCHMARK_FILES, CERTAINTY_FILES, CLEAN, LABEL, RUN_FILES, SUMMARY, volume_name
 
 from .benchmark import Benchmark, case_rows, mean
-from .certainty import CERTAINTY_FILES, certainty_section
+from .certainty import certainty_section
 from .checklist import checklist_section
 from .doubts import run_doubts
 from .page import publish
@@ -22,16 +22,6 @@ from .tables import Section, Table, cell, class_table, damage_table, intervals, 
 from .visibility import visibility_section
 
 _WORST_COLUMNS = ("model", "group", "case", "attack", "dsc", "dsc_foreground", "lpips", "ssim")
-_FILES = {
-    "table.csv": "means of each model and attack, and of the worst cases",
-    "worst_case.csv": "for each group and case, the attack with the lowest DSC",
-    "equal_visibility.csv": "every point of the budget curves",
-    "dsc_at_equal_visibility.csv": "DSC of each attack at fixed levels of likeness",
-    "judges.csv": "how far the measures of visibility agree: Kendall's tau",
-    TRANSFER: "attacks made on one model and shown to another",
-    "checklist.json": "the checklist below, for programs to read",
-    BENCHMARK: "rows and groups of this benchmark",
-}
 
 
 @contextmanager
@@ -116,7 +106,8 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
         first, *others = [section(benchmark) for section in ours]
         last = Section("Each class", [class_table(benchmark.means(model), model) for model in runs])
         threats = {row: str(facts["threat_model"]) for row in benchmark.attacks if (facts := benchmark.facts[row])}
-    files = {name: text for name, text in {**_FILES, **CERTAINTY_FILES}.items() if (benchmark.folder / name).is_file()}
+    written = {**BENCHMARK_FILES, **CERTAINTY_FILES}
+    files = {name: text for name, text in written.items() if (benchmark.folder / name).is_file()}
     publish(
         benchmark.folder,
         title=f"Robustness of {', '.join(models)}",

@@ -20,13 +20,7 @@ from .benchmark import HUGE_BUDGET, Benchmark
 from .figures import new_figure, save_figure
 from .tables import Section, Table, cell
 
-# column of cases.csv -> its printed number for the clean image, and levels of the table; higher = more alike
-_MEASURES = {
-    "lpips": (100, 99.8, 99.5, 99, 98, 95),
-    "ssim": (1, 0.99, 0.98, 0.95, 0.9, 0.8),
-    "haarpsi": (1, 0.98, 0.95, 0.9, 0.8, 0.7),
-    "gmsd": (100, 99.8, 99.5, 99, 98, 95),
-}
+_MEASURES = [name for name, column in COLUMNS.items() if column.levels]  # of likeness
 _SCORES = ("dsc", "dsc_foreground", *_MEASURES, "rmse", "linf")
 _LEVEL_COLUMNS = ("model", "attack", "measure", "level", "dsc", "lowest")
 _JUDGE_COLUMNS = ("model", "first", "second", "tau", "points")
@@ -95,7 +89,8 @@ def dsc_at(curve: Sequence[tuple[float, float]], level: float) -> float | None:
 def equal_visibility_rows(benchmark: Benchmark, points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of ``dsc_at_equal_visibility.csv``: DSC of swept attacks at fixed levels, and whether it is the lowest."""
     rows = []
-    for model, (column, (top, *levels)) in product(benchmark.models, _MEASURES.items()):
+    for model, column in product(benchmark.models, _MEASURES):
+        top, *levels = COLUMNS[column].levels
         clean = benchmark.value(model, CLEAN, "dsc")
         start = [] if clean is None else [(top, clean)]
         curves = _curves([point for point in points if point["model"] == model], column)
@@ -176,7 +171,7 @@ def _draw(benchmark: Benchmark, points: Sequence[dict[str, Any]]) -> Path | None
 def _panel(
     axis: Any, column: str, points: Sequence[dict[str, Any]], clean: float | None, styles: Mapping[str, dict[str, Any]]
 ) -> None:
-    top = _MEASURES[column][0]
+    top = COLUMNS[column].levels[0]
     curves = _curves(points, column)
     ends = []
     for attack, style in styles.items():

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -18,15 +21,14 @@ METRIC_KEYS = ("case", "attack", "class")
 BENCHMARK, TRANSFER = "benchmark.json", "transfer.csv"
 TRANSFER_KEYS = ("case", "source", "target", "attack")
 
-RUN_FILES = {
-    CASES: "a row per case and attack: means over classes, visibility, cost",
-    METRICS: "a row per case, attack and class",
-    SUMMARY: "means, threat models, every parameter, versions, hash of the checkpoint, failed cases",
-    MANIFEST: "hashes of finished rows, their volumes and the input files, so that damage is noticed",
-    "adversarial/": "attacked images in the units of the input files",
-    "predictions/": "class maps; of sigmoid outputs a channel of 0 and 1 per class; CASE_label.nii.gz is the reference",
-    "figures/": "a figure per case",
-}
+# tables of facts: files and what is in them, columns, units
+_FACTS = json.loads(resources.files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
+RUN_FILES: dict[str, str] = _FACTS["run_files"]
+BENCHMARK_FILES: dict[str, str] = _FACTS["benchmark_files"]
+CERTAINTY_FILES: dict[str, str] = _FACTS["certainty_files"]  # of both
+UNITS: str = _FACTS["units"]
+# columns that are there only if an attack could not follow a gradient -> what they are shares of
+LOST_GRADIENTS: dict[str, str] = _FACTS["lost_gradients"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Column:
     scale: float = 1.0  # what the value is multiplied by before it is printed
     zero: float = 0.0  # what is subtracted from the value before that
     suffix: str = ""  # what follows the number
+    levels: Sequence[float] = ()  # of a measure of likeness, as printed: that of the clean image, and those compared
 
     def format(self, value: float) -> str:
         """A value, in the units of the file, as it is printed."""
@@ -48,33 +51,7 @@ class Column:
         return self.scale * (value - self.zero)
 
 
-COLUMNS = {
-    "dsc": Column("DSC", 2, 100),
-    "dsc_foreground": Column("DSC fg", 2, 100),
-    "hd95": Column("HD95", 2),
-    "hd95_foreground": Column("HD95 fg", 2),
-    "nsd": Column("NSD", 2, 100),
-    "nsd_foreground": Column("NSD fg", 2, 100),
-    "lpips": Column("100(1-LPIPS)", 2, -100, 1),
-    "ssim": Column("SSIM", 4),
-    "haarpsi": Column("HaarPSI", 4),
-    "gmsd": Column("100(1-GMSD)", 2, -100, 1),
-    "psnr": Column("PSNR", 1),
-    "linf": Column("L-inf", 1),
-    "rmse": Column("RMSE", 2),
-    "changed_voxel_rate": Column("changed", 1, 100, suffix=" %"),
-}
-# columns that are there only if an attack could not follow a gradient -> what they are shares of
-LOST_GRADIENTS = {
-    "nonfinite_gradient": "Voxels whose gradient was NaN or infinite",
-    "zero_gradient": "Steps whose gradient was zero everywhere",
-}
-UNITS = (
-    "DSC and NSD in percent, means over classes, background included; fg: without background. HD95 in voxels. "
-    "A class that is only in the label or only in the prediction counts as DSC 0, NSD 0 and HD95 of the image's "
-    "diagonal; one that is in neither is left out. "
-    "L-inf and RMSE in intensity levels (0-255 scale)."
-)
+COLUMNS = {name: Column(**shown) for name, shown in _FACTS["columns"].items()}
 
 
 @dataclass(frozen=True)
