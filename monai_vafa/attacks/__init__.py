@@ -6,6 +6,7 @@ from __future__ import annotations
 from .auto_pgd import AutoPGD
 from .base import Attack, AttackResult
 from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
+from .diverse_inputs import DiverseInputsIterative
 from .gradient import IterativeAttack, Perturbation
 from .pgd import BasicIterative, CosPGD, FastGradientSign, MomentumIterative, ProjectedGradientDescent, SegPGD
 from .roster import ROSTER, RosterEntry, entry_of, register
@@ -13,6 +14,7 @@ from .sa2 import SliceSpectrumAdversarialAttack, SpectrumAdversarialAttack
 from .sliding_window import SlidingWindowAttack
 from .spectrum import CoefficientAttack, PerceptualFrequencyAttack
 from .square import SquareAttack
+from .ssa import SpectrumSimulationAttack
 from .targets import EraseClass, SwapClasses
 from .vafa import SliceFrequencyAttack, VolumetricFrequencyAttack
 
@@ -24,6 +26,7 @@ __all__ = [
     "BasicIterative",
     "CoefficientAttack",
     "CosPGD",
+    "DiverseInputsIterative",
     "EraseClass",
     "FastGradientSign",
     "GaussianNoise",
@@ -40,6 +43,7 @@ __all__ = [
     "SliceSpectrumAdversarialAttack",
     "SlidingWindowAttack",
     "SpectrumAdversarialAttack",
+    "SpectrumSimulationAttack",
     "SquareAttack",
     "SwapClasses",
     "VolumetricFrequencyAttack",

@@ -78,6 +78,10 @@ class IterativeAttack(Attack):
         """Loss of a step, counted from 0."""
         return cast(LossFunction, self.loss)
 
+    def _ask(self, objective: Objective, image: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gain and success, ``(B,)``, of an image in [0, 1] at a step, counted from 0."""
+        return objective(image, self._loss_at(step))
+
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         return self._climb(objective, image, self._perturbation(image), self.steps)
 
@@ -92,7 +96,7 @@ class IterativeAttack(Attack):
             candidate = perturbation.image(step)
             # The network's own gradient, so that nothing that is wrong with it gets lost on the way to the variable.
             shown = candidate.detach().requires_grad_()
-            gain, success = objective(shown, self._loss_at(step))
+            gain, success = self._ask(objective, shown, step)
             scale = objective.gradient_scale
             gradient = objective.lost.without(objective.gradient((gain * scale).sum(), shown), active & ~success)
             gain = gain.detach()

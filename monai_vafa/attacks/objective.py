@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -78,17 +79,22 @@ class Objective:
             return self.label.argmax(1, keepdim=True)
         return self.label
 
-    def logits(self, image: torch.Tensor) -> torch.Tensor:
-        """Float32 logits of an image in its own units."""
+    def logits(self, image: torch.Tensor, network: Callable[[torch.Tensor], Any] | None = None) -> torch.Tensor:
+        """Float32 logits of an image in its own units; ``network`` replaces the own."""
         # A copy: networks may work in place.
         own = image.clone() if image.dtype == self._dtype else image.to(self._dtype)
         with torch.autocast(image.device.type, dtype=self.amp, enabled=self.amp is not None):
-            logits = as_logits(self.network(own))
+            logits = as_logits((self.network if network is None else network)(own))
         return logits.float()
 
-    def __call__(self, image: torch.Tensor, loss: LossFunction | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gain (targeted: minus the loss) and success, ``(B,)``, of an image in [0, 1]; ``loss`` replaces the own."""
-        logits = self.logits(image * self._width + self._low)
+    def __call__(
+        self,
+        image: torch.Tensor,
+        loss: LossFunction | None = None,
+        network: Callable[[torch.Tensor], Any] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gain (targeted: minus the loss) and success, ``(B,)``, of an image in [0, 1]; the others replace the own."""
+        logits = self.logits(image * self._width + self._low, network)
         check_finite("the network's logits are", logits, self.amp)
         if not self._checked:
             self._check(logits, image)

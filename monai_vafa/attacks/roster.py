@@ -13,10 +13,12 @@ from monai_vafa.losses import DiceCrossEntropyLoss, JensenShannonLoss, MaskedCro
 from .auto_pgd import AutoPGD
 from .base import Attack
 from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
+from .diverse_inputs import DiverseInputsIterative
 from .pgd import BasicIterative, CosPGD, FastGradientSign, MomentumIterative, ProjectedGradientDescent, SegPGD
 from .sa2 import SliceSpectrumAdversarialAttack, SpectrumAdversarialAttack
 from .spectrum import CoefficientAttack, PerceptualFrequencyAttack
 from .square import SquareAttack
+from .ssa import SpectrumSimulationAttack
 from .vafa import SliceFrequencyAttack, VolumetricFrequencyAttack
 
 
@@ -83,7 +85,7 @@ def entry_of(name: str) -> RosterEntry:
 
 
 _VAFA, _SEA, _SA2 = "Hanif et al., MICCAI 2023", "Croce et al., ECCV 2024", "Hanif et al., ISBI 2025"
-_SQUARE = "Andriushchenko et al., ECCV 2020"
+_SQUARE, _DIVERSE = "Andriushchenko et al., ECCV 2020", "Xie et al., CVPR 2019"
 _UPSTREAM, _ONE_START, _JSD = {"recipe": "upstream"}, {"restarts": 1}, {"loss": JensenShannonLoss()}
 _NO_RESCALE, _DICE = {"rescale_slices": False}, {"loss": DiceCrossEntropyLoss()}
 _BALANCED = {"loss": MaskedCrossEntropyLoss(balanced=True)}
@@ -96,6 +98,8 @@ for _entry in (  # name, attack, parameters, sweep, transform, color, marker, li
     RosterEntry("bim", BasicIterative, {}, (2, 8), "BIM", "tab:blue", "s", "--", "Kurakin et al., ICLR workshop 2017"),
     RosterEntry("pgd", ProjectedGradientDescent, {}, (2, 8), "PGD", "tab:blue", "o", "-", "Madry et al., ICLR 2018"),
     RosterEntry("mifgsm", MomentumIterative, {}, (2, 8), "MIFGSM", "tab:cyan", "^", "--", "Dong et al., CVPR 2018"),
+    RosterEntry("dimifgsm", DiverseInputsIterative, {}, (2, 8), "DIMIFGSM", "tab:cyan", "D", "-.", _DIVERSE),
+    RosterEntry("ssa", SpectrumSimulationAttack, {}, (), "SSA", "tab:cyan", "h", ":", "Long et al., ECCV 2022"),
     RosterEntry("pgd_upstream", ProjectedGradientDescent, _UPSTREAM, (2, 8), None, "tab:blue", "D", "-.", _VAFA),
     RosterEntry("segpgd", SegPGD, _ONE_START, (2, 8), "SegPGD", "tab:olive", "P", "-", "Gu et al., ECCV 2022"),
     RosterEntry("cospgd", CosPGD, _ONE_START, (2, 8), "CosPGD", "tab:olive", "X", "--", "Agnihotri et al., ICML 2024"),

@@ -13,12 +13,14 @@ from monai_vafa.attacks import (
     BasicIterative,
     CoefficientAttack,
     CosPGD,
+    DiverseInputsIterative,
     FastGradientSign,
     MomentumIterative,
     PerceptualFrequencyAttack,
     ProjectedGradientDescent,
     SegPGD,
     SpectrumAdversarialAttack,
+    SpectrumSimulationAttack,
     VolumetricFrequencyAttack,
 )
 
@@ -28,6 +30,8 @@ BY_GRADIENT = {
     "bim": partial(BasicIterative, steps=3),
     "pgd": partial(ProjectedGradientDescent, steps=3),
     "mi_fgsm": partial(MomentumIterative, steps=3),
+    "di_mi_fgsm": partial(DiverseInputsIterative, steps=3, diversity=0.9),
+    "ssa": partial(SpectrumSimulationAttack, steps=3, copies=3),
     "seg_pgd": partial(SegPGD, steps=3),
     "cos_pgd": partial(CosPGD, steps=3),
     "auto_pgd": partial(AutoPGD, steps=5),

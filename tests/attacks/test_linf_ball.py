@@ -12,10 +12,12 @@ from monai_vafa.attacks import (
     AutoPGD,
     BasicIterative,
     CosPGD,
+    DiverseInputsIterative,
     FastGradientSign,
     MomentumIterative,
     ProjectedGradientDescent,
     SegPGD,
+    SpectrumSimulationAttack,
     SquareAttack,
 )
 
@@ -23,10 +25,12 @@ ATTACKS = [
     AutoPGD,
     BasicIterative,
     CosPGD,
+    DiverseInputsIterative,
     FastGradientSign,
     MomentumIterative,
     ProjectedGradientDescent,
     SegPGD,
+    SpectrumSimulationAttack,
     SquareAttack,
 ]
 # Adding and taking off the clean image rounds.
@@ -59,7 +63,8 @@ def test_no_voxel_leaves_the_ball_or_the_range(attack_class, eps, steps, seed, t
     assert gray_values(adversarial - image) <= eps + ROUNDING
     assert adversarial.min() >= 0
     assert adversarial.max() <= 1
-    assert all(low >= 0 and high <= 1 for low, high in seen)
+    if attack_class is not SpectrumSimulationAttack:  # whose copies are altered beyond the range
+        assert all(low >= 0 and high <= 1 for low, high in seen)
 
 
 @pytest.mark.parametrize("attack_class", ATTACKS)

@@ -50,8 +50,8 @@ def brighten():
 
 def test_names_are_those_of_the_tables():
     assert list(ROSTER) == [
-        *("quantize_only", "rescale_only", "gn", "fgsm", "bim", "pgd", "mifgsm", "pgd_upstream"),
-        *("segpgd", "cospgd"),
+        *("quantize_only", "rescale_only", "gn", "fgsm", "bim", "pgd", "mifgsm", "dimifgsm", "ssa"),
+        *("pgd_upstream", "segpgd", "cospgd"),
         *("apgd_masked_ce", "apgd_masked_ce_balanced", "apgd_jsd", "apgd_dice", "square"),
         *("vafa2d", "vafa", "vafa_no_rescale", "sa2_2d", "sa2"),
         *("coefficient", "pfa"),
