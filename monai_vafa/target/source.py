@@ -92,7 +92,7 @@ def copy_bundle(name: str, destination: str | os.PathLike) -> Path:
     Copy a bundle that ships with this package.
 
     Args:
-        name: name of the bundle.
+        name: "unetr_inference", "unetrpp_inference", "hippocampus_segmentation", "vafa_attack" or "vaft_training".
         destination: folder to make; in a folder that exists already, the copy is named after the bundle.
 
     Returns:
