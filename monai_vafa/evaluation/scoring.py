@@ -23,6 +23,7 @@ from monai.networks import one_hot
 from monai_vafa.metrics import FittingSSIMMetric, judge_if_available, linf_distance, lpips_if_available, rmse_distance
 from monai_vafa.outputs import check_class_channels
 from monai_vafa.results.schema import CASE_KEYS, METRIC_KEYS
+from monai_vafa.results.statistics import column_means
 from monai_vafa.target import Target
 
 # Metrics whose worst value is 0, and those whose worst value is the diagonal of the image.
@@ -176,21 +177,13 @@ def mean_rows(
         rows = [row for row in cases if row["attack"] == attack]
         per_class = [row for row in metrics if row["attack"] == attack]
         if rows:
-            means = _means(rows, CASE_KEYS)
+            means = column_means(rows, CASE_KEYS)
             empty = {c: sum(not row.get(c) for row in rows) for c, mean in means.items() if mean is not None}
             undefined = {column: count for column, count in empty.items() if count}
             classes = dict.fromkeys(row["class"] for row in per_class)
             result[attack] = {
                 **means,
                 **({"undefined": undefined} if undefined else {}),
-                "classes": {c: _means([r for r in per_class if r["class"] == c], METRIC_KEYS) for c in classes},
+                "classes": {c: column_means([r for r in per_class if r["class"] == c], METRIC_KEYS) for c in classes},
             }
     return result
-
-
-def _means(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, float | None]:
-    means: dict[str, float | None] = {}
-    for column in dict.fromkeys(key for row in rows for key in row if key not in keys):
-        values = [float(row[column]) for row in rows if row.get(column)]
-        means[column] = sum(values) / len(values) if values else None
-    return means

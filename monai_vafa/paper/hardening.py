@@ -10,7 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from monai_vafa.report.benchmark import Benchmark, mean
+from monai_vafa.report.benchmark import Benchmark
 from monai_vafa.report.figures import (
     ClassPainter,
     axial_slice,
@@ -22,6 +22,7 @@ from monai_vafa.report.figures import (
 )
 from monai_vafa.report.tables import Table, cell
 from monai_vafa.results.schema import CLEAN, LABEL, volume_name
+from monai_vafa.results.statistics import mean
 
 from .published import CONDITIONS, TABLE_2, TABLE_2_BUDGETS
 

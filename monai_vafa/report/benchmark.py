@@ -9,15 +9,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_vafa.results.files import inside, number, read_json, read_rows
-from monai_vafa.results.schema import BENCHMARK, CASES, CLEAN, COLUMNS, SUMMARY, TRANSFER, Statistics
-from monai_vafa.results.statistics import SCORED, column_values, row_statistics
+from monai_vafa.results.files import inside, read_json, read_rows
+from monai_vafa.results.schema import BENCHMARK, CASE_KEYS, CASES, CLEAN, SUMMARY, TRANSFER, Statistics
+from monai_vafa.results.statistics import Values, column_means, column_values, mean, row_statistics
 
 # roles of rows in the checklist, and the one that is a number instead
 ROLES = ("iterative", "single_step", "gradient_free", "noise", "quantize", "frequency")
 HUGE_BUDGET = "huge_budget"
-
-Values = dict[str, float]  # case -> value
 
 
 class Benchmark:
@@ -83,16 +81,13 @@ class Benchmark:
             return None
         rows, clean = dict(made["rows"]), self.case_values(model, CLEAN, "dsc")
         for group in self.worst_cases:
-            if worst := self.worst_rows(model, group):
-                scores = {column: column_values(worst, column) for column in SCORED}
-                rows[group] = {**row_statistics(scores, clean, made["threshold"]), "by_size": {}}
+            if worst := self.rows_under(model, group):
+                rows[group] = row_statistics(worst, clean, made["threshold"])
         return {**made, "rows": rows}
 
     def case_values(self, model: str, row: str, column: str) -> Values:
         """Value of a column for each case that has one; the row may be a group."""
-        if row in self.worst_cases:
-            return column_values(self.worst_rows(model, row), column)
-        return column_values((r for r in self.cases[model] if r["attack"] == row), column)
+        return column_values(self.rows_under(model, row), column)
 
     def budget(self, attack: str) -> str | None:
         """The parameter that bounds an attack; ``None`` if it has none or the files don't say."""
@@ -115,27 +110,23 @@ class Benchmark:
         ]
         return sorted(points, key=lambda point: point[0] if isinstance(point[0], (int, float)) else math.inf)
 
-    def worst_rows(self, model: str, group: str) -> list[dict[str, str]]:
+    def rows_under(self, model: str, row: str) -> list[dict[str, str]]:
         """
-        Rows of ``cases.csv`` of the attack with the lowest DSC on each case, for a group of ``worst_cases``.
+        Rows of ``cases.csv`` under a row; under a group of ``worst_cases``, on each case those of the lowest DSC.
 
         An attacker who may try several attacks keeps the best one for each image, so this is lower than the mean of
         any single attack. Cases without a DSC under any attack of the group are left out.
         """
-        scored = [row for row in self.cases[model] if row["attack"] in self.worst_cases[group] and row.get("dsc")]
-        lowest: dict[str, dict[str, str]] = {}
-        for row in sorted(scored, key=lambda row: float(row["dsc"])):
-            lowest.setdefault(row["case"], row)
-        return [lowest[case] for case in dict.fromkeys(row["case"] for row in scored)]
+        if row not in self.worst_cases:
+            return [own for own in self.cases[model] if own["attack"] == row]
+        scored = [own for own in self.cases[model] if own["attack"] in self.worst_cases[row] and own.get("dsc")]
+        cases = dict.fromkeys(own["case"] for own in scored)
+        return [min((r for r in scored if r["case"] == case), key=lambda r: float(r["dsc"])) for case in cases]
 
     def worst_means(self, model: str) -> dict[str, dict[str, float | None]]:
-        """Means of :meth:`worst_rows` over the cases, group -> column -> mean."""
-        groups = {group: self.worst_rows(model, group) for group in self.worst_cases}
-        return {
-            group: {column: mean(number(row.get(column)) for row in rows) for column in COLUMNS if column in rows[0]}
-            for group, rows in groups.items()
-            if rows
-        }
+        """Means of the groups of worst cases that have any: group -> column -> mean over the cases."""
+        groups = {group: self.rows_under(model, group) for group in self.worst_cases}
+        return {group: column_means(rows, CASE_KEYS) for group, rows in groups.items() if rows}
 
     def transferred(self, source: str, target: str, attack: str) -> Values:
         """DSC of one model on images that were made against another, by case."""
@@ -151,9 +142,3 @@ class Benchmark:
 def case_rows(folder: Path, summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """Rows of ``cases.csv`` of the last run in a folder; those before may have had other cases."""
     return [row for row in read_rows(folder / CASES) if row["case"] in summary.get("cases", ())]
-
-
-def mean(values: Iterable[float | None]) -> float | None:
-    """Mean of the values that are there; ``None`` if none is."""
-    present = [value for value in values if value is not None]
-    return sum(present) / len(present) if present else None

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from monai_vafa.results.files import read_rows, write_json
 from monai_vafa.results.schema import COLUMNS, LABEL, METRICS, volume_name
+from monai_vafa.results.statistics import mean
 
-from .benchmark import HUGE_BUDGET, Benchmark, mean
+from .benchmark import HUGE_BUDGET, Benchmark
 from .figures import load_volume
 from .tables import Section, Table
 

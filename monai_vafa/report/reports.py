@@ -12,8 +12,9 @@ from pathlib import Path
 
 from monai_vafa.results.files import read_json, write_rows
 from monai_vafa.results.schema import BENCHMARK_FILES, CERTAINTY_FILES, CLEAN, LABEL, RUN_FILES, SUMMARY, volume_name
+from monai_vafa.results.statistics import mean
 
-from .benchmark import Benchmark, case_rows, mean
+from .benchmark import Benchmark, case_rows
 from .certainty import certainty_section
 from .checklist import checklist_section
 from .doubts import run_doubts
@@ -125,7 +126,7 @@ def damage_section(benchmark: Benchmark) -> Section:
     means = {model: {**benchmark.means(model), **benchmark.worst_means(model)} for model in benchmark.models}
     rows = [{"model": model, "attack": name, **row} for model in means for name, row in means[model].items()]
     groups = product(benchmark.models, benchmark.worst_cases)
-    worst = [{"model": m, "group": g, **row} for m, g in groups for row in benchmark.worst_rows(m, g)]
+    worst = [{"model": m, "group": g, **row} for m, g in groups for row in benchmark.rows_under(m, g)]
     write_rows(benchmark.folder / "table.csv", ("model", "attack", *score_columns(rows)), rows)
     write_rows(benchmark.folder / "worst_case.csv", _WORST_COLUMNS, worst)
     tables = []

@@ -94,7 +94,7 @@ class Statistics(TypedDict):
 
     confidence: float
     threshold: float  # DSC below which an attack has succeeded
-    rows: dict[str, dict[str, Any]]  # row -> what row_statistics returns, and "by_size"
+    rows: dict[str, dict[str, Any]]  # row -> what row_statistics returns
     comparisons: list[Comparison]  # of base rows and the clean image
 
 

@@ -37,28 +37,34 @@ def interval(values: Iterable[float]) -> list[float] | None:
     return sorted(float(bound) for bound in made.confidence_interval)  # equal values differ by rounding
 
 
-def row_statistics(scores: Mapping[str, Values], clean: Values, threshold: float) -> dict[str, Any]:
+def row_statistics(
+    cases: Sequence[Mapping[str, Any]], clean: Values, threshold: float, metrics: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """
     How certain the scores of an attack are, and what their means hide.
 
     Args:
-        scores: "dsc" and other columns -> value of each case.
+        cases: its rows of ``cases.csv``.
         clean: DSC of the image that nobody attacked, by case.
         threshold: a DSC; the attack succeeds on the cases below it.
+        metrics: its rows of ``metrics.csv``, without background.
 
     Returns:
         ``cases``; ``intervals``, column -> bounds; ``drop`` of the DSC from ``clean``, over the cases that have both,
-        and ``drop_interval``; ``success_rate``; ``worst_cases``, mean DSC of the worst 5 % (at least one case).
+        and ``drop_interval``; ``success_rate``; ``worst_cases``, mean DSC of the worst 5 % (at least one case);
+        ``by_size``, see :func:`by_size`.
     """
+    scores = {column: column_values(cases, column) for column in SCORED}
     dsc = np.sort(list(scores["dsc"].values()))
     drops = [clean[case] - value for case, value in scores["dsc"].items() if case in clean]
     return {
         "cases": len(dsc),
         "intervals": {column: bounds for column, values in scores.items() if (bounds := interval(values.values()))},
-        "drop": float(np.mean(drops)) if drops else None,
+        "drop": mean(drops),
         "drop_interval": interval(drops),
         "success_rate": float(np.mean(dsc < threshold)),
         "worst_cases": float(dsc[: math.ceil(_WORST * len(dsc))].mean()),
+        "by_size": by_size(metrics),
     }
 
 
@@ -103,19 +109,29 @@ def run_statistics(
 
     ``tested`` attacks are compared with each other and with the clean image; ``background`` is no structure.
     """
-    names = list(dict.fromkeys(row["attack"] for row in cases if row.get("dsc")))
-    scores, rows = {}, {}
-    for name in names:
-        of_name = [row for row in cases if row["attack"] == name]
-        scores[name] = {column: column_values(of_name, column) for column in SCORED}
-    clean = scores.get(CLEAN, {}).get("dsc", {})
-    for name in names:
-        of_row = [row for row in metrics if row["attack"] == name and row["class"] != background]
-        rows[name] = {**row_statistics(scores[name], clean, threshold), "by_size": by_size(of_row)}
-    comparisons = compare({name: scores[name]["dsc"] for name in (CLEAN, *tested) if name in scores})
+    scored = dict.fromkeys(row["attack"] for row in cases if row.get("dsc"))
+    own = {name: [row for row in cases if row["attack"] == name] for name in scored}
+    dsc = {name: column_values(rows, "dsc") for name, rows in own.items()}
+    rows = {}
+    for name in scored:
+        structures = [row for row in metrics if row["attack"] == name and row["class"] != background]
+        rows[name] = row_statistics(own[name], dsc.get(CLEAN, {}), threshold, structures)
+    comparisons = compare({name: dsc[name] for name in (CLEAN, *tested) if name in dsc})
     return {"confidence": CONFIDENCE, "threshold": threshold, "rows": rows, "comparisons": comparisons}
 
 
 def column_values(rows: Iterable[Mapping[str, Any]], column: str) -> dict[str, float]:
     """The values of a column of ``cases.csv`` that are there, by case."""
     return {row["case"]: float(row[column]) for row in rows if row.get(column)}
+
+
+def column_means(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, float | None]:
+    """Mean of each column but the keys over the rows of a CSV file that have a value in it."""
+    columns = dict.fromkeys(key for row in rows for key in row if key not in keys)
+    return {column: mean(float(row[column]) for row in rows if row.get(column)) for column in columns}
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Mean of the values that are there; ``None`` if none is."""
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None

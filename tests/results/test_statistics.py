@@ -12,6 +12,10 @@ from monai_vafa.results.statistics import by_size, compare, interval, row_statis
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 
 
+def rows_of(dsc):
+    return [{"case": case, "dsc": str(value)} for case, value in dsc.items()]
+
+
 def by_case(values):
     return {f"case{i}": float(value) for i, value in enumerate(values)}
 
@@ -47,7 +51,7 @@ def test_interval_covers_the_true_mean_as_often_as_it_says():
 
 def test_drop_is_paired():
     clean, attacked = by_case([0.9, 0.8, 0.7]), by_case([0.8, 0.7, 0.6])
-    made = row_statistics({"dsc": attacked}, clean, 0.65)
+    made = row_statistics(rows_of(attacked), clean, 0.65)
     assert made["drop"] == pytest.approx(0.1)
     assert made["drop_interval"] == pytest.approx([0.1, 0.1])  # although the scores themselves vary
     assert made["intervals"]["dsc"][1] - made["intervals"]["dsc"][0] > 0.1
@@ -56,7 +60,7 @@ def test_drop_is_paired():
 
 
 def test_drop_is_over_the_cases_that_both_have():
-    made = row_statistics({"dsc": {"a": 0.5, "b": 0.1}}, {"a": 0.9}, 0.5)
+    made = row_statistics(rows_of({"a": 0.5, "b": 0.1}), {"a": 0.9}, 0.5)
     assert made["drop"] == pytest.approx(0.4)
     assert made["drop_interval"] is None
     assert made["success_rate"] == 0.5
@@ -65,7 +69,7 @@ def test_drop_is_over_the_cases_that_both_have():
 @pytest.mark.parametrize(("count", "taken"), [(1, 1), (20, 1), (21, 2), (50, 3)])
 def test_worst_cases_are_five_percent_of_all(count, taken):
     values = np.random.default_rng(0).permutation(np.linspace(0, 1, count))
-    made = row_statistics({"dsc": by_case(values)}, {}, 0.5)
+    made = row_statistics(rows_of(by_case(values)), {}, 0.5)
     assert made["worst_cases"] == pytest.approx(np.sort(values)[:taken].mean())
     assert made["drop"] is None
 
