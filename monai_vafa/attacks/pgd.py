@@ -140,7 +140,7 @@ class MomentumIterative(BasicIterative):
         return self.eps / self.steps
 
     def _perturbation(self, image: torch.Tensor) -> LinfPerturbation:
-        return _MomentumPerturbation(image, eps=self.eps, step_size=cast(float, self.step_size), decay=self.decay)
+        return MomentumPerturbation(image, eps=self.eps, step_size=cast(float, self.step_size), decay=self.decay)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -182,7 +182,9 @@ class CosPGD(ProjectedGradientDescent):
         return CosPGDLoss(self.targeted)
 
 
-class _MomentumPerturbation(LinfPerturbation):
+class MomentumPerturbation(LinfPerturbation):
+    """State of MI-FGSM."""
+
     def __init__(self, clean: torch.Tensor, *, eps: float, step_size: float, decay: float) -> None:
         super().__init__(clean, eps=eps, step_size=step_size)
         self._decay = decay

@@ -38,6 +38,7 @@ def margin_loss(logits, label):
 # Parameters other than those of the roster, and why, see above.
 SETTINGS = {
     "square": {"steps": 3000},
+    "ssa": {"copies": 4},  # to be quick
     **{name: {"loss": margin_loss, "similarity_weight": 0.0, "block_size": BLOCK} for name in FACTORS},
     **{name: {"similarity": None, "rescale_slices": False, "block_size": BLOCK} for name in TABLES},
 }
