@@ -25,18 +25,12 @@ Network = TypeVar("Network", bound=torch.nn.Module)
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 
 # MONAI 0.7, with which the authors trained UNETR, made these and never used them; MONAI 1.6 doesn't make them.
-_UNETR_MAY_BE_EXTRA = frozenset(
-    {
-        "vit.patch_embedding.cls_token",
-        "encoder2.blocks.0.1.conv3.conv.weight",
-        "encoder2.blocks.1.1.conv3.conv.weight",
-        "encoder3.blocks.0.1.conv3.conv.weight",
-    }
-)
+_UNETR_MAY_BE_EXTRA = {
+    "vit.patch_embedding.cls_token",
+    *(f"encoder{block}.conv3.conv.weight" for block in ("2.blocks.0.1", "2.blocks.1.1", "3.blocks.0.1")),
+}
 # MONAI 1.6 makes these for a cross attention that UNETR doesn't have; MONAI 0.7 didn't make them.
-_UNETR_MAY_BE_MISSING = frozenset(
-    f"vit.blocks.{block}.norm_cross_attn.{name}" for block in range(12) for name in ("weight", "bias")
-)
+_UNETR_MAY_BE_MISSING = {f"vit.blocks.{i}.norm_cross_attn.{name}" for i in range(12) for name in ("weight", "bias")}
 
 # The authors' trainers store NumPy numbers beside the weights: losses (UNETR++, with nnFormer's trainer), accuracies
 # (UNETR). Reading a number runs no code, and arrays are not admitted. NumPy 2 renamed the module, hence two names.
@@ -61,21 +55,15 @@ def load_checkpoint(network: Network, path: str | os.PathLike, *, key: str | Non
     """
     Load a checkpoint into a network, strictly.
 
-    Either all weights are loaded or none. File and network may differ in this, and nothing else:
-
-    - the prefix ``module.`` of parallel training;
-    - names of a shared tensor, of which the file needs only one (safetensors files often have only one);
-    - for MONAI's UNETR, four names that MONAI 0.7 wrote and 24 that it didn't, none of which affects the result.
+    Either all weights are loaded or none. File and network may differ in the prefix ``module.`` of parallel training;
+    in the names of a shared tensor, of which the file needs only one (safetensors files often have only one); and, for
+    MONAI's UNETR, in four names that MONAI 0.7 wrote and 24 that it didn't, none of which affects the result.
 
     Args:
-        network: loaded in place.
+        network: loaded in place, and returned.
         path: file with a state dict, or with one under ``"model"``, ``"state_dict"`` or ``"model_state_dict"``; read
-            with ``weights_only=True``, so that no code of the file runs. Or a ``.safetensors`` file, which needs the
-            package safetensors.
+            so that no code of the file runs. Or a ``.safetensors`` file, which needs the package safetensors.
         key: key of the state dict to try before these, as in ``load_dict`` of MONAI's ``CheckpointLoader``.
-
-    Returns:
-        the network.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -86,26 +74,22 @@ def load_checkpoint(network: Network, path: str | os.PathLike, *, key: str | Non
     if not Path(path).is_file():
         raise FileNotFoundError(f"checkpoint {path!r} does not exist or is not a file.")
     own = network.state_dict(keep_vars=True)
-    state = _without_prefix(_state_dict(_read(path), path, key), own)
+    state = _state_dict(_read(path), path, key)
+    prefix = "module."
+    if all(key.startswith(prefix) for key in state) and not any(key.startswith(prefix) for key in own):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
     unetr = isinstance(network, UNETR)
     may_be_extra, may_be_missing = (_UNETR_MAY_BE_EXTRA, _UNETR_MAY_BE_MISSING) if unetr else ((), ())
     state = {key: value for key, value in state.items() if key in own or key not in may_be_extra}
     _complete_shared(state, own, path)
+    shapes = {key: (_shape(state[key]), _shape(value)) for key, value in own.items() if key in state}
     problems = {
         "missing in the file": [key for key in own if key not in state and key not in may_be_missing],
         "unknown to the network": [key for key in state if key not in own],
-        "of another shape": [
-            f"{key} {_shape(state[key])} for {_shape(own[key])}"
-            for key in own
-            if key in state and _shape(state[key]) != _shape(own[key])
-        ],
+        "of another shape": [f"{key} {its} for {due}" for key, (its, due) in shapes.items() if its != due],
     }
     if any(problems.values()):
-        found = "; ".join(
-            f"{len(keys)} {what}: {', '.join(keys[:4])}{', ...' if len(keys) > 4 else ''}"
-            for what, keys in problems.items()
-            if keys
-        )
+        found = "; ".join(f"{len(keys)} {what}: {_first(keys, 4)}" for what, keys in problems.items() if keys)
         raise ValueError(
             f"checkpoint {path!r} does not fit {type(network).__name__}: {found}. Build the network that "
             "the file was made for: its class, its sizes and its number of classes."
@@ -121,19 +105,13 @@ def convert_checkpoint(
     Read a published checkpoint and write its weights alone, with today's names.
 
     Args:
-        path: file to read, see :py:func:`load_checkpoint`.
-        output: file to write, such as ``bundles/unetr_inference/models/model.pt``; folders are made, and an existing
-            file is replaced when the new one is complete.
-        network: ``"unetr_synapse"``, ``"unetrpp_synapse"`` or ``"unetrpp_acdc"``.
+        path: file to read.
+        output: file to write, such as ``bundles/unetr_inference/models/model.pt``, and returned; folders are made, and
+            an existing file is replaced when the new one is complete.
+        network: ``"unetr_synapse"``, ``"unetrpp_synapse"`` or ``"unetrpp_acdc"``; any other is a ValueError.
         out_channels: number of classes, with background; ``None`` for the published one (14, 14, 4).
 
-    Returns:
-        path of the written file, a state dict.
-
-    Raises:
-        FileNotFoundError: If ``path`` does not exist.
-        ImportError: If it is a ``.safetensors`` file and the package safetensors is missing.
-        ValueError: If the network is unknown, or the file is not one of its checkpoints: names the keys.
+    Raises: see :func:`load_checkpoint`.
     """
     if network not in _FORMS:
         raise ValueError(f"network={network!r} must be one of {', '.join(_FORMS)}.")
@@ -178,14 +156,6 @@ def _state_dict(content: Any, path: str, key: str | None) -> dict[str, Any]:
     raise ValueError(f"checkpoint {path!r} has no state dict, nor one under {', '.join(_WRAPPERS)}.")
 
 
-def _without_prefix(state: dict[str, Any], own: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Remove the prefix of parallel training, unless the network has it too."""
-    prefix = "module."
-    if any(key.startswith(prefix) for key in own) or not all(key.startswith(prefix) for key in state):
-        return state
-    return {key.removeprefix(prefix): value for key, value in state.items()}
-
-
 def _complete_shared(state: dict[str, Any], own: Mapping[str, torch.Tensor], path: str) -> None:
     """Give all names of a shared tensor the value that the file has for one of them, in place."""
     names: dict[int, list[str]] = {}
@@ -193,19 +163,22 @@ def _complete_shared(state: dict[str, Any], own: Mapping[str, torch.Tensor], pat
         names.setdefault(id(value), []).append(key)
     differing = []
     for shared in names.values():
-        present = [key for key in shared if key in state]
-        if len(shared) == 1 or not present:
-            continue
-        if any(not _same(state[key], state[present[-1]]) for key in present):
-            differing.append(" and ".join(present))
-        state.update({key: state[present[-1]] for key in shared if key not in state})
+        if present := [key for key in shared if key in state]:
+            last = state[present[-1]]
+            if not all(_same(state[key], last) for key in present[:-1]):
+                differing.append(" and ".join(present))
+            state.update({key: last for key in shared if key not in state})
     if differing:
         # load_state_dict accepts this silently, although such a network can't have written the file.
         warnings.warn(
             f"checkpoint {path!r} has different values for {len(differing)} tensors that are one in the "
-            f"network ({', '.join(differing[:2])}{', ...' if len(differing) > 2 else ''}): the last value counts.",
+            f"network ({_first(differing, 2)}): the last value counts.",
             stacklevel=3,
         )
+
+
+def _first(names: list[str], most: int) -> str:
+    return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])
 
 
 def _shape(value: Any) -> str:

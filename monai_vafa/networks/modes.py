@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -48,10 +48,8 @@ def eval_mode(network: torch.nn.Module) -> Iterator[None]:
 def at_rest(network: torch.nn.Module) -> Iterator[None]:
     """A network in eval mode with constant weights."""
     with eval_mode(network):
-        needs_grad = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        needs_grad = [parameter.requires_grad_(False) for parameter in network.parameters() if parameter.requires_grad]
         try:
-            for parameter in needs_grad:
-                parameter.requires_grad_(False)
             yield
         finally:
             for parameter in needs_grad:
@@ -65,12 +63,10 @@ def _training(module: torch.nn.Module) -> bool:
 def _set_mode(module: torch.nn.Module, training: bool) -> None:
     if _training(module) == training:
         return
-    try:
+    with suppress(NotImplementedError):  # programs of torch.export stay in the mode that they were exported in
         module.train(training)
-    except NotImplementedError:  # programs of torch.export stay in the mode that they were exported in
-        return
-    if module.training != training:  # its train() decides otherwise
-        module.training = training
+        if module.training != training:  # its train() decides otherwise
+            module.training = training
 
 
 def _restore_buffers(network: torch.nn.Module, buffers: dict[str, torch.Tensor]) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 import torch
 from monai.networks.blocks import UnetResBlock
 from monai.networks.blocks.dynunet_block import get_conv_layer
-from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -126,12 +125,8 @@ class PairedAttentionEncoder(nn.Module):
                     f"dims={tuple(dims)} leave one value in each group of the group norm at a feature map "
                     f"of {tuple(size)}: use more channels there than in the stage before, or a larger img_size."
                 )
-            self.downsample_layers.append(
-                nn.Sequential(
-                    get_conv_layer(3, before, width, kernel_size=kernel, stride=kernel),
-                    get_norm_layer(name=("group", {"num_groups": groups}), channels=width),
-                )
-            )
+            patches = get_conv_layer(3, before, width, kernel_size=kernel, stride=kernel)
+            self.downsample_layers.append(nn.Sequential(patches, nn.GroupNorm(groups, width)))
             self.stages.append(stage(number))
             before = width
         # The authors' initialisation, which in their code reaches the encoder only.
@@ -153,11 +148,9 @@ class PairedAttentionEncoder(nn.Module):
 class PairedAttentionDecoder(nn.Module):
     """Enlarges a feature map by ``kernel_size``, adds the encoder's of that size, and refines the sum."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, kernel_size: Sequence[int], refine: nn.Module) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Sequence[int], refine: nn.Module) -> None:
         super().__init__()
-        self.transp_conv = get_conv_layer(
-            3, in_channels, out_channels, kernel_size=kernel_size, stride=kernel_size, is_transposed=True
-        )
+        self.transp_conv = get_conv_layer(3, in_channels, out_channels, kernel_size, kernel_size, is_transposed=True)
         # A list, for the names of the published checkpoints.
         self.decoder_block = nn.ModuleList([refine])
 

@@ -17,6 +17,9 @@ from torch import nn
 from .paired_attention import PairedAttention, PairedAttentionBlock, PairedAttentionDecoder, PairedAttentionEncoder
 
 _STAGES = 4
+_SYNAPSE: dict[str, Any] = {"img_size": (64, 128, 128), "patch_size": (2, 4, 4), "dropout_rate": 0.15}
+_ACDC: dict[str, Any] = {"img_size": (16, 160, 160), "patch_size": (1, 4, 4)}
+_ACDC |= {"shared_projection": False, "num_residual_blocks": 2}
 
 
 class UNETRPP(nn.Module):
@@ -25,15 +28,13 @@ class UNETRPP(nn.Module):
 
     Shaker et al., "UNETR++: Delving into Efficient and Accurate 3D Medical Image Segmentation", IEEE TMI 2024. Four
     encoder stages at 1, 1/2, 1/4 and 1/8 of the patch grid, three decoder stages back up, and residual convolutions at
-    full resolution. The state dict has the names and shapes of the authors' checkpoints, which therefore load as they
-    are into the networks of :py:meth:`synapse` and :py:meth:`acdc`.
+    full resolution. The authors' checkpoints fit the networks of :py:meth:`synapse` and :py:meth:`acdc`.
 
-    Axes: the network treats the three axes alike but for ``img_size`` and ``patch_size``, which list them in the order
-    of the tensor. The published weights expect (depth, height, width), the reverse of what MONAI's ``LoadImage``
-    returns: set ``depth_last``, or end the preprocessing with ``Transposed(keys, (0, 3, 2, 1))`` (after ``Spacingd``,
-    since it does not change the affine) and transpose the result back. They were trained on voxels in the order of the
-    file, without ``Orientationd``. A network trained from scratch can keep MONAI's order, for example with
-    ``img_size=(128, 128, 64), patch_size=(4, 4, 2)``.
+    ``img_size`` and ``patch_size`` list the axes in the order of the tensor. The published weights expect (depth,
+    height, width), the reverse of what MONAI's ``LoadImage`` returns: set ``depth_last``, or end the preprocessing with
+    ``Transposed(keys, (0, 3, 2, 1))`` (after ``Spacingd``, since it does not change the affine) and transpose the
+    result back. They were trained on voxels in the order of the file, without ``Orientationd``. A network trained from
+    scratch can keep MONAI's order, for example with ``img_size=(128, 128, 64), patch_size=(4, 4, 2)``.
 
     Whole volumes go through ``sliding_window_inference`` with ``roi_size=img_size``. The batch norm inside can't be
     trained on a single image whose coarsest feature map (``img_size / patch_size / 8``) is one voxel.
@@ -95,21 +96,18 @@ class UNETRPP(nn.Module):
         (channels,), (classes,) = _integers("in_channels", in_channels, 1), _integers("out_channels", out_channels, 1)
         if any(width % 2 or width % count for width, count in zip(widths, heads, strict=True)):
             raise ValueError(f"dims={widths} must be even and multiples of num_heads={heads}.")
-        encoder_depths, encoder_projections = _integers("depths", depths), _integers("proj_sizes", proj_sizes)
-        (decoder_blocks,) = _integers("decoder_depth", decoder_depth, 1)
-        (decoder_projection,) = _integers("decoder_proj_size", decoder_proj_size, 1)
+        encoder = list(zip(_integers("depths", depths), _integers("proj_sizes", proj_sizes), strict=True))
+        decoder = _integers("decoder_depth", decoder_depth, 1) + _integers("decoder_proj_size", decoder_proj_size, 1)
         sizes = _feature_sizes(image, patch)
         dropout, conv_dropout = _rate("dropout_rate", dropout_rate), _rate("conv_dropout_rate", conv_dropout_rate)
         attend = partial(PairedAttention, dropout_rate=dropout, shared_projection=shared_projection)
         (residual,) = _integers("num_residual_blocks", num_residual_blocks, 1)
-
-        def block(stage: int, proj_size: int) -> PairedAttentionBlock:
-            size = math.prod(sizes[stage]), widths[stage]
-            attention = attend(*size, proj_size=proj_size, num_heads=heads[stage])
-            return PairedAttentionBlock(attention, *size, num_residual_blocks=residual, conv_dropout_rate=conv_dropout)
+        refine = partial(PairedAttentionBlock, num_residual_blocks=residual, conv_dropout_rate=conv_dropout)
 
         def blocks(stage: int, depth: int, proj_size: int) -> nn.Sequential:
-            return nn.Sequential(*(block(stage, proj_size) for _ in range(depth)))
+            size = math.prod(sizes[stage]), widths[stage]
+            attention = partial(attend, *size, proj_size=proj_size, num_heads=heads[stage])
+            return nn.Sequential(*(refine(attention(), *size) for _ in range(depth)))
 
         self.input_shape = [channels, *image]
         self.depth_last = depth_last
@@ -119,17 +117,15 @@ class UNETRPP(nn.Module):
             kernel_sizes=(patch, *[(2, 2, 2)] * (_STAGES - 1)),
             sizes=sizes,
             dims=widths,
-            stage=lambda stage: blocks(stage, encoder_depths[stage], encoder_projections[stage]),
+            stage=lambda stage: blocks(stage, *encoder[stage]),
         )
-        self.encoder1 = UnetResBlock(3, channels, full, kernel_size=3, stride=1, norm_name=norm_name)
-
-        def decoder(stage: int) -> PairedAttentionDecoder:
-            refine = blocks(stage, decoder_blocks, decoder_projection)
-            return PairedAttentionDecoder(widths[stage + 1], widths[stage], kernel_size=(2, 2, 2), refine=refine)
-
-        self.decoder5, self.decoder4, self.decoder3 = decoder(2), decoder(1), decoder(0)
-        refine = UnetResBlock(3, full, full, kernel_size=3, stride=1, norm_name=norm_name)
-        self.decoder2 = PairedAttentionDecoder(widths[0], full, kernel_size=patch, refine=refine)
+        residual_block = partial(UnetResBlock, 3, kernel_size=3, stride=1, norm_name=norm_name)
+        self.encoder1 = residual_block(channels, full)
+        self.decoder5, self.decoder4, self.decoder3 = (
+            PairedAttentionDecoder(widths[stage + 1], widths[stage], (2, 2, 2), blocks(stage, *decoder))
+            for stage in (2, 1, 0)
+        )
+        self.decoder2 = PairedAttentionDecoder(widths[0], full, patch, residual_block(full, full))
         self.out1 = UnetOutBlock(3, full, classes)
         self.out2 = UnetOutBlock(3, widths[0], classes).requires_grad_(deep_supervision)
         self.out3 = UnetOutBlock(3, widths[1], classes).requires_grad_(deep_supervision)
@@ -141,33 +137,22 @@ class UNETRPP(nn.Module):
 
         ``overrides`` are parameters of the class, in place of the published ones; the weights are random.
         """
-        form: dict[str, Any] = {"img_size": (64, 128, 128), "patch_size": (2, 4, 4), "dropout_rate": 0.15}
-        return cls(in_channels, out_channels, **(form | overrides))
+        return cls(in_channels, out_channels, **{**_SYNAPSE, **overrides})
 
     @classmethod
     def acdc(cls, in_channels: int = 1, out_channels: int = 4, **overrides: Any) -> UNETRPP:
         """Build the form published for ACDC: windows of 16 x 160 x 160, 66.80 M parameters with 4 classes; likewise."""
-        form: dict[str, Any] = {
-            "img_size": (16, 160, 160),
-            "patch_size": (1, 4, 4),
-            "shared_projection": False,
-            "num_residual_blocks": 2,
-        }
-        return cls(in_channels, out_channels, **(form | overrides))
+        return cls(in_channels, out_channels, **{**_ACDC, **overrides})
 
     def forward(self, image: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """
         Compute the logits.
 
         Args:
-            image: ``(B, in_channels, *img_size)``.
+            image: ``(B, in_channels, *img_size)``; any other shape is a ValueError.
 
         Returns:
-            logits ``(B, out_channels, *img_size)``; in training with deep supervision a list of these, then ones whose
-            spatial size is divided by ``patch_size``, then by twice that.
-
-        Raises:
-            ValueError: If the image has another shape.
+            logits ``(B, out_channels, *img_size)``; in training with ``deep_supervision`` a list that begins with them.
         """
         if self.depth_last:
             image = image.permute(0, 1, 4, 3, 2)
