@@ -20,7 +20,7 @@ from .benchmark import HUGE_BUDGET, Benchmark
 from .figures import load_volume
 from .tables import Section, Table
 
-_MASKED = "gradients may be masked"
+_MASKED = "; gradients may be masked"
 _ROUNDING = 1e-6  # points of DSC
 
 
@@ -37,11 +37,11 @@ def checklist_section(benchmark: Benchmark) -> Section:
 
 def referee_checklist(benchmark: Benchmark, model: str) -> list[dict[str, str]]:
     """Every check on one model: pass, fail or not applicable; the benchmark's ``checklist`` assigns the roles."""
-    evidence = _Evidence(benchmark, model)
+    referee = _Referee(benchmark, model)
     lines = []
     for name, check in _CHECKS.items():
         try:
-            passed, reason = check(evidence)
+            passed, reason = check(referee)
             lines.append({"check": name, "verdict": "pass" if passed else "fail", "reason": reason})
         except _MissingEvidence as missing:
             lines.append({"check": name, "verdict": "not applicable", "reason": str(missing)})
@@ -79,8 +79,8 @@ class _MissingEvidence(Exception):
     """A check can't be made; the message says what is needed."""
 
 
-class _Evidence:
-    """Numbers of one model, by the roles of the checklist; a missing one raises with the way to get it."""
+class _Referee:
+    """The checks on one model: whether it passes, and why. A missing number raises with the way to get it."""
 
     def __init__(self, benchmark: Benchmark, model: str) -> None:
         self.benchmark, self.model = benchmark, model
@@ -92,15 +92,20 @@ class _Evidence:
             raise _MissingEvidence(f"name a row for the role {role!r} in the checklist.")
         return name
 
-    def dsc(self, row: str) -> float:
-        """Mean DSC of a row, in percent."""
-        return 100 * self.mean(row, "dsc")
-
     def mean(self, row: str, column: str) -> float:
         """Mean of a column of ``cases.csv``."""
         if (value := self.benchmark.value(self.model, row, column)) is None:
             raise _MissingEvidence(f"{row} has no {COLUMNS[column].header} for {self.model}; run it again.")
         return value
+
+    def dsc(self, row: str) -> float:
+        """Mean DSC of a row, in percent."""
+        return 100 * self.mean(row, "dsc")
+
+    def lead(self, name: str, row: str, how: str = "") -> tuple[float, str]:
+        """How much DSC an attack leaves above that of another row, in words too."""
+        ours, theirs = self.dsc(name), self.dsc(row)
+        return ours - theirs, f"{name} reaches DSC {ours:.2f}, {row}{how} {theirs:.2f}"
 
     def size(self, attack: str) -> tuple[str, float]:
         """The parameter that bounds an attack, and its value in the base row."""
@@ -126,107 +131,96 @@ class _Evidence:
             )
         return name, row, f"{parameter} {size:g}"
 
+    def beats_single_step(self) -> tuple[bool, str]:
+        name, row, size = self.same_size("single_step")
+        lead, told = self.lead(name, row)
+        return lead <= 0, f"{told}, both at {size}."
 
-def _beats_single_step(e: _Evidence) -> tuple[bool, str]:
-    name, row, size = e.same_size("single_step")
-    many, single = e.dsc(name), e.dsc(row)
-    return many <= single, f"{name} reaches DSC {many:.2f}, {row} {single:.2f}, both at {size}."
+    def converged(self) -> tuple[bool, str]:
+        name = self.role("iterative")
+        steps = self.benchmark.base_value(name, "steps")
+        rows = self.benchmark.sweep(name, "steps")
+        twice = next((row for value, row in rows if steps is not None and value == 2 * steps), None)
+        if twice is None:
+            raise _MissingEvidence(f"sweep the steps of {name} to twice those of its base row.")
+        base, more = self.dsc(name), self.dsc(twice)
+        good = abs(base - more) <= 1 + _ROUNDING
+        advice = "" if good else f"; {name} has not converged: use more steps"
+        return good, f"{steps} steps reach DSC {base:.2f}, {2 * steps} steps {more:.2f}{advice}."
 
+    def grows(self) -> tuple[bool, str]:
+        name = self.role("iterative")
+        points = [(value, self.dsc(row)) for value, row in self.sweep(name)]
+        if len(points) < 2:
+            raise _MissingEvidence(f"sweep the budget of {name}.")
+        curve = ", ".join(f"{value:g}: {dsc:.2f}" for value, dsc in points)
+        rise = max(dsc - min(d for _, d in points[: i + 1]) for i, (_, dsc) in enumerate(points))
+        return rise <= 0.5 + _ROUNDING, f"DSC under {name} by budget: {curve}; it rises by {rise:.2f} at most."
 
-def _converged(e: _Evidence) -> tuple[bool, str]:
-    name = e.role("iterative")
-    steps = e.benchmark.base_value(name, "steps")
-    rows = e.benchmark.sweep(name, "steps")
-    twice = next((row for value, row in rows if steps is not None and value == 2 * steps), None)
-    if twice is None:
-        raise _MissingEvidence(f"sweep the steps of {name} to twice those of its base row.")
-    base, more = e.dsc(name), e.dsc(twice)
-    good = abs(base - more) <= 1 + _ROUNDING
-    advice = "" if good else f"; {name} has not converged: use more steps"
-    return good, f"{steps} steps reach DSC {base:.2f}, {2 * steps} steps {more:.2f}{advice}."
+    def reaches_chance(self) -> tuple[bool, str]:
+        name = self.role("iterative")
+        if (huge := self.roles.get(HUGE_BUDGET)) is None:
+            raise _MissingEvidence(f"name a {HUGE_BUDGET} in the checklist, e.g. half the intensity scale, 128.")
+        scores = {value: self.dsc(row) for value, row in self.sweep(name)}
+        if huge not in scores:
+            raise _MissingEvidence(f"add {huge} to the budgets over which {name} is swept.")
+        if (chance := chance_dsc(self.benchmark, self.model)) is None:
+            raise _MissingEvidence("no DSC of a class in metrics.csv, or no saved label; run the model again.")
+        reason = f"{name} at {huge} reaches DSC {scores[huge]:.2f}; guessing at random gives {chance:.2f}."
+        return scores[huge] <= chance, reason
 
+    def beats_noise(self) -> tuple[bool, str]:
+        name = self.role("iterative")
+        moved = self.mean(name, "rmse")
+        # Noise of the same nominal size may come out smaller, since clipping takes more of it.
+        rows = [row for _, row in self.sweep(self.role("noise"))]
+        row = next((row for row in rows if self.mean(row, "rmse") >= moved), rows[-1])
+        attacked, noisy, size = self.dsc(name), self.dsc(row), self.mean(row, "rmse")
+        told = f"{name} reaches DSC {attacked:.2f} at RMSE {moved:.2f}, {row} {noisy:.2f} at {size:.2f}"
+        if size < moved and attacked < noisy:
+            raise _MissingEvidence(f"{told}: the noise is smaller; sweep it to a larger sigma.")
+        return attacked < noisy, f"{told}."
 
-def _grows(e: _Evidence) -> tuple[bool, str]:
-    name = e.role("iterative")
-    points = [(value, e.dsc(row)) for value, row in e.sweep(name)]
-    if len(points) < 2:
-        raise _MissingEvidence(f"sweep the budget of {name}.")
-    curve = ", ".join(f"{value:g}: {dsc:.2f}" for value, dsc in points)
-    rise = max(dsc - min(d for _, d in points[: i + 1]) for i, (_, dsc) in enumerate(points))
-    return rise <= 0.5 + _ROUNDING, f"DSC under {name} by budget: {curve}; it rises by {rise:.2f} at most."
+    def beats_quantizing(self) -> tuple[bool, str]:
+        lead, told = self.lead(self.role("frequency"), self.role("quantize"))
+        return lead < 0, f"{told}."
 
+    def beats_transfer(self) -> tuple[bool, str]:
+        name, good, told = self.role("iterative"), True, []
+        for source in self.benchmark.models:
+            scores = self.benchmark.transferred(source, self.model, name)
+            own, other = self.benchmark.white_box(self.model, name, scores), mean(scores.values())
+            if source != self.model and own is not None and other is not None:
+                good &= 100 * (own - other) <= 0.5 + _ROUNDING
+                told.append(f"made on it {100 * own:.2f}, made on {source} {100 * other:.2f}")
+        if not told:
+            raise _MissingEvidence(f"benchmark a second model and transfer {name} between them.")
+        return good, f"DSC under {name}: {'; '.join(told)}{'' if good else _MASKED}."
 
-def _reaches_chance(e: _Evidence) -> tuple[bool, str]:
-    name = e.role("iterative")
-    if (huge := e.roles.get(HUGE_BUDGET)) is None:
-        raise _MissingEvidence(f"name a {HUGE_BUDGET} in the checklist, e.g. half the intensity scale, 128.")
-    scores = {value: e.dsc(row) for value, row in e.sweep(name)}
-    if huge not in scores:
-        raise _MissingEvidence(f"add {huge} to the budgets over which {name} is swept.")
-    if (chance := chance_dsc(e.benchmark, e.model)) is None:
-        raise _MissingEvidence("no DSC of a class in metrics.csv, or no saved label; run the model again.")
-    reason = f"{name} at {huge} reaches DSC {scores[huge]:.2f}; guessing at random gives {chance:.2f}."
-    return scores[huge] <= chance, reason
+    def beats_gradient_free(self) -> tuple[bool, str]:
+        name, row, size = self.same_size("gradient_free")
+        lead, told = self.lead(name, row, " without gradients")
+        good = lead <= 0.5 + _ROUNDING
+        return good, f"{told}, both at {size}{'' if good else _MASKED}."
 
-
-def _beats_noise(e: _Evidence) -> tuple[bool, str]:
-    name = e.role("iterative")
-    moved = e.mean(name, "rmse")
-    # Noise of the same nominal size may come out smaller, since clipping takes more of it.
-    rows = [row for _, row in e.sweep(e.role("noise"))]
-    row = next((row for row in rows if e.mean(row, "rmse") >= moved), rows[-1])
-    attacked, noisy, size = e.dsc(name), e.dsc(row), e.mean(row, "rmse")
-    told = f"{name} reaches DSC {attacked:.2f} at RMSE {moved:.2f}, {row} {noisy:.2f} at {size:.2f}"
-    if size < moved and attacked < noisy:
-        raise _MissingEvidence(f"{told}: the noise is smaller; sweep it to a larger sigma.")
-    return attacked < noisy, f"{told}."
-
-
-def _beats_quantizing(e: _Evidence) -> tuple[bool, str]:
-    name, control = e.role("frequency"), e.role("quantize")
-    attacked, quantized = e.dsc(name), e.dsc(control)
-    return attacked < quantized, f"{name} reaches DSC {attacked:.2f}, {control} {quantized:.2f}."
-
-
-def _beats_transfer(e: _Evidence) -> tuple[bool, str]:
-    name, good, told = e.role("iterative"), True, []
-    for source in e.benchmark.models:
-        scores = e.benchmark.transferred(source, e.model, name)
-        own, other = e.benchmark.white_box(e.model, name, scores), mean(scores.values())
-        if source != e.model and own is not None and other is not None:
-            good &= 100 * (own - other) <= 0.5 + _ROUNDING
-            told.append(f"made on it {100 * own:.2f}, made on {source} {100 * other:.2f}")
-    if not told:
-        raise _MissingEvidence(f"benchmark a second model and transfer {name} between them.")
-    return good, f"DSC under {name}: {'; '.join(told)}{'' if good else '; ' + _MASKED}."
-
-
-def _beats_gradient_free(e: _Evidence) -> tuple[bool, str]:
-    name, row, size = e.same_size("gradient_free")
-    white, black = e.dsc(name), e.dsc(row)
-    good = white - black <= 0.5 + _ROUNDING
-    told = f"{name} reaches DSC {white:.2f}, {row} without gradients {black:.2f}, both at {size}"
-    return good, f"{told}{'' if good else '; ' + _MASKED}."
-
-
-def _random_starts(e: _Evidence) -> tuple[bool, str]:
-    name = e.role("iterative")
-    seeds = [row for _, row in e.benchmark.sweep(name, "seed") if row != name]
-    if not seeds:
-        raise _MissingEvidence(f"sweep the seed of {name}.")
-    scores = [e.dsc(row) for row in (name, *seeds)]
-    spread = max(scores) - min(scores)
-    return spread <= 1 + _ROUNDING, f"{len(scores)} seeds of {name}: DSC {min(scores):.2f} to {max(scores):.2f}."
+    def random_starts(self) -> tuple[bool, str]:
+        name = self.role("iterative")
+        seeds = [row for _, row in self.benchmark.sweep(name, "seed") if row != name]
+        if not seeds:
+            raise _MissingEvidence(f"sweep the seed of {name}.")
+        scores = [self.dsc(row) for row in (name, *seeds)]
+        spread = max(scores) - min(scores)
+        return spread <= 1 + _ROUNDING, f"{len(scores)} seeds of {name}: DSC {min(scores):.2f} to {max(scores):.2f}."
 
 
 _CHECKS = {
-    "iterative beats single step": _beats_single_step,
-    "doubling the steps changes nothing more": _converged,
-    "success grows with the budget": _grows,
-    "a huge budget reaches chance": _reaches_chance,
-    "more than noise that is no smaller": _beats_noise,
-    "more than quantising alone": _beats_quantizing,
-    "white box beats transfer": _beats_transfer,
-    "white box beats gradient-free": _beats_gradient_free,
-    "several random starts agree": _random_starts,
+    "iterative beats single step": _Referee.beats_single_step,
+    "doubling the steps changes nothing more": _Referee.converged,
+    "success grows with the budget": _Referee.grows,
+    "a huge budget reaches chance": _Referee.reaches_chance,
+    "more than noise that is no smaller": _Referee.beats_noise,
+    "more than quantising alone": _Referee.beats_quantizing,
+    "white box beats transfer": _Referee.beats_transfer,
+    "white box beats gradient-free": _Referee.beats_gradient_free,
+    "several random starts agree": _Referee.random_starts,
 }
