@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from monai_vafa.report.benchmark import Benchmark
 from monai_vafa.report.figures import (
     ClassPainter,
-    axial_slice,
+    is_drawable,
     is_stored,
     load_volume,
     most_changed_slice,
@@ -130,7 +129,7 @@ def hardening_figure(benchmark: Benchmark) -> Path | None:
     dsc = {attack: benchmark.case_values(reference, attack, "dsc").get(case, 1.0) for attack in attacks}
     ranked = sorted(attacks, key=lambda attack: (benchmark.facts[attack]["control"], dsc[attack]))
     columns = [CLEAN, *(attack for attack in attacks if attack in ranked[: _MOST_COLUMNS - 1])]
-    models = [model for model in benchmark.hardened if _is_comparable(benchmark, model, case)]
+    models = [model for model in benchmark.hardened if is_drawable(benchmark.folder / model, case)]
     if len(models) > _MOST_ROWS:
         network = benchmark.hardened[reference][0]
         models = [model for model in models if benchmark.hardened[model][0] == network][:_MOST_ROWS]
@@ -149,27 +148,22 @@ def hardening_figure(benchmark: Benchmark) -> Path | None:
     for row, model in zip(axes, models, strict=True):
         load = partial(_load_ras, benchmark, model)
         index = _same_height(volumes[0], axial, load("predictions", case, LABEL))
-        image = load("adversarial", case, CLEAN).dataobj[..., 0]
-        gray: dict[str, Any] = {"cmap": "gray", "vmin": image.min(), "vmax": image.max(), "interpolation": "nearest"}
+        unattacked = np.asarray(load("adversarial", case, CLEAN).dataobj)[..., 0]
         row[0].set_ylabel("\n".join(benchmark.hardened[model]), fontsize=9)
         for axis, name in zip(row, (LABEL, *columns), strict=True):
             shown = CLEAN if name == LABEL else name
             if not is_stored(benchmark.folder / model, case, shown):
                 axis.text(0.5, 0.5, "no results", transform=axis.transAxes, ha="center", va="center", fontsize=8)
                 continue
-            image = load("adversarial", case, shown).dataobj[..., 0]
-            prediction = load("predictions", case, name).dataobj
-            axis.imshow(axial_slice(np.asarray(image), index), **gray)
-            axis.imshow(painter.paint(np.asarray(prediction), index), interpolation="nearest")
+            image, over = (load(*of).dataobj for of in (("adversarial", case, shown), ("predictions", case, name)))
+            painter.draw(axis, np.asarray(image)[..., 0], index, unattacked, np.asarray(over))
             if (score := benchmark.case_values(model, name, "dsc").get(case)) is not None:
                 box = {"facecolor": "black", "alpha": 0.6, "pad": 1.5, "linewidth": 0}
-                corner: dict[str, Any] = {"ha": "left", "va": "top", "color": "white", "fontsize": 8, "bbox": box}
-                axis.text(0.03, 0.97, cell("dsc", score), transform=axis.transAxes, **corner)
-    if patches := painter.legend():
-        figure.legend(handles=patches, loc="outside lower center", ncols=across, fontsize=8, frameon=False)
+                corner = {"transform": axis.transAxes, "ha": "left", "va": "top", "bbox": box}
+                axis.text(0.03, 0.97, cell("dsc", score), color="white", fontsize=8, **corner)
     line = f"{case}, axial slice {axial}; row: network, trained against; column: attack; corner: DSC of the case"
     path = benchmark.folder / "figures" / f"hardening_{case}.png"
-    return save_figure(figure, path, f"{line}\n{benchmark.description}")
+    return save_figure(figure, path, f"{line}\n{benchmark.description}", painter.legend())
 
 
 def _choose(benchmark: Benchmark) -> tuple[str, str, list[str]] | None:
@@ -178,14 +172,9 @@ def _choose(benchmark: Benchmark) -> tuple[str, str, list[str]] | None:
         summary = benchmark.summaries[model]
         for case in (c for c in summary.get("cases", []) if c not in summary["failed"]):
             attacks = [a for a in benchmark.attacks if is_stored(benchmark.folder / model, case, a)]
-            if attacks and _is_comparable(benchmark, model, case):
+            if attacks and is_drawable(benchmark.folder / model, case):
                 return model, case, attacks
     return None
-
-
-def _is_comparable(benchmark: Benchmark, model: str, case: str) -> bool:
-    folder = benchmark.folder / model
-    return (folder / volume_name("predictions", case, LABEL)).is_file() and is_stored(folder, case, CLEAN)
 
 
 def _same_height(label: nib.Nifti1Image, axial: int, other: nib.Nifti1Image) -> int:

@@ -21,6 +21,7 @@ from monai_vafa.results.schema import CLEAN, LABEL, volume_name
 logger = logging.getLogger(__name__)
 
 _DPI = 110
+_LEGEND_COLUMN = 1.8  # inches
 _MOST_ROWS = 7  # taller figures don't fit on a screen
 _MOST_CONTROLS = 2
 
@@ -29,12 +30,11 @@ def case_figures(folder: Path, summary: Mapping[str, Any]) -> dict[str, Path]:
     """Draw every finished case of a run that has volumes, clean first, with the most telling attacks; case -> PNG."""
     drawn = {}
     controls = {name for name, row in summary["attacks"].items() if row.get("control")}
+    names, title, activation = summary["class_names"], summary["description"], summary.get("activation", "softmax")
     for case in tqdm([c for c in summary["cases"] if c not in summary["failed"]], desc="figures", leave=False):
-        stored = [name for name in summary["means"] if is_stored(folder, case, name)]
-        if CLEAN in stored and (folder / volume_name("predictions", case, LABEL)).is_file():
+        if is_drawable(folder, case):
+            stored = [name for name in summary["means"] if is_stored(folder, case, name)]
             rows = figure_rows(summary["means"], stored, controls)
-            activation = summary.get("activation", "softmax")
-            names, title = summary["class_names"], summary["description"]
             drawn[case] = case_figure(folder, case, rows, names, title, activation=activation)
     return drawn
 
@@ -42,6 +42,11 @@ def case_figures(folder: Path, summary: Mapping[str, Any]) -> dict[str, Path]:
 def is_stored(folder: Path, case: str, name: str) -> bool:
     """Whether a run has kept the image of a row, and the prediction for it."""
     return all((folder / volume_name(kind, case, name)).is_file() for kind in ("adversarial", "predictions"))
+
+
+def is_drawable(folder: Path, case: str) -> bool:
+    """Whether a run has kept the labels of a case and its clean image, which every figure shows."""
+    return (folder / volume_name("predictions", case, LABEL)).is_file() and is_stored(folder, case, CLEAN)
 
 
 def figure_rows(
@@ -79,20 +84,16 @@ def case_figure(
     clean = attacks[0]
     painter = ClassPainter(class_names, channels[LABEL], activation)
     axial = most_changed_slice(channels[LABEL], channels[clean], [channels[a] for a in attacks[1:]])
-    low, high = images[clean].min(), images[clean].max()
-    gray: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "nearest"}
     changes = {a: axial_slice(images[a] - images[clean], axial) for a in attacks}
     limit = max(*(float(np.abs(change).max()) for change in changes.values()), 1e-6)
 
     figure = new_figure(9.6, 2.9 * len(attacks) + 0.8)
     axes = figure.subplots(len(attacks), 3, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
     for row, name in zip(axes, attacks, strict=True):
-        for axis in row:
-            axis.imshow(axial_slice(images[name], axial), **gray)
         row[0].set_ylabel(name, fontsize=11)
-        row[1].imshow(painter.paint(channels[name], axial), interpolation="nearest")
+        for axis, over in zip(row, (None, channels[name], channels[LABEL] if name == clean else None), strict=True):
+            painter.draw(axis, images[name], axial, images[clean], over)
         if name == clean:
-            row[2].imshow(painter.paint(channels[LABEL], axial), interpolation="nearest")
             for axis, text in zip(row, ("image", "prediction", "reference labels"), strict=True):
                 axis.set_title(text)
         else:
@@ -100,10 +101,8 @@ def case_figure(
     if len(attacks) > 1:
         axes[1, 2].set_title("change of the image")
         figure.colorbar(shown, ax=list(axes[:, 2]), shrink=0.6, aspect=40, location="right")
-    if patches := painter.legend():
-        figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     where = f", axial slice {axial}" if channels[clean].shape[2] > 1 else ""
-    return save_figure(figure, root / "figures" / f"{case}.png", f"{case}{where}\n{title}")
+    return save_figure(figure, root / "figures" / f"{case}.png", f"{case}{where}\n{title}", painter.legend())
 
 
 class ClassPainter:
@@ -119,6 +118,13 @@ class ClassPainter:
         self._rgba = palette(np.arange(len(self.names)) % palette.N, alpha=0.65)
         self._rgba[0, 3] = 0
         self._painted: set[int] = set()
+
+    def draw(self, axis: Any, image: np.ndarray, axial: int, clean: np.ndarray, over: np.ndarray | None) -> None:
+        """Show a slice of an image, in the gray levels of the clean one, with a prediction painted over it."""
+        gray: dict[str, Any] = {"cmap": "gray", "vmin": clean.min(), "vmax": clean.max(), "interpolation": "nearest"}
+        axis.imshow(axial_slice(image, axial), **gray)
+        if over is not None:
+            axis.imshow(self.paint(over, axial), interpolation="nearest")
 
     def paint(self, channels: np.ndarray, axial: int) -> np.ndarray:
         """An axial slice of a prediction ``(H, W, D, C)`` as RGBA ``(rows, columns, 4)`` in [0, 1]."""
@@ -172,16 +178,16 @@ def can_draw() -> bool:
 
 def new_figure(width: float, height: float) -> Any:
     """An empty matplotlib figure, in inches, that needs no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
 
 
-def save_figure(figure: Any, path: Path, title: str = "") -> Path:
-    """Write a figure as PNG, its title wrapped to its width; returns the path."""
+def save_figure(figure: Any, path: Path, title: str = "", patches: Sequence[Any] = ()) -> Path:
+    """Write a figure as PNG, its title wrapped to its width and a legend of patches below; returns the path."""
+    if patches:
+        columns = int(figure.get_figwidth() / _LEGEND_COLUMN)
+        figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
     if title:
         width = int(12 * figure.get_figwidth())
         figure.suptitle("\n".join(textwrap.fill(line, width) for line in title.splitlines()), fontsize=9)
