@@ -8,7 +8,15 @@ from .base import Attack, AttackResult
 from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
 from .diverse_inputs import DiverseInputsIterative
 from .gradient import IterativeAttack, Perturbation
-from .pgd import BasicIterative, CosPGD, FastGradientSign, MomentumIterative, ProjectedGradientDescent, SegPGD
+from .pgd import (
+    BasicIterative,
+    CosPGD,
+    FastGradientSign,
+    MomentumIterative,
+    ProjectedGradientDescent,
+    SegPGD,
+    TsallisPGD,
+)
 from .roster import ROSTER, RosterEntry, entry_of, register
 from .sa2 import SliceSpectrumAdversarialAttack, SpectrumAdversarialAttack
 from .sliding_window import SlidingWindowAttack
@@ -46,6 +54,7 @@ __all__ = [
     "SpectrumSimulationAttack",
     "SquareAttack",
     "SwapClasses",
+    "TsallisPGD",
     "VolumetricFrequencyAttack",
     "entry_of",
     "register",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sign-gradient attacks on the voxels, within an L-inf ball: FGSM, BIM, PGD, MI-FGSM, SegPGD, CosPGD."""
+"""Sign-gradient attacks on the voxels, within an L-inf ball: FGSM, BIM, PGD, MI-FGSM, SegPGD, CosPGD, TsallisPGD."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, cast
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from monai_vafa.losses import CosPGDLoss, SegPGDLoss
+from monai_vafa.losses import CosPGDLoss, SegPGDLoss, TsallisLoss
 
 from .base import AttackResult
 from .checks import check_choice, check_count, check_positive
@@ -180,6 +180,41 @@ class CosPGD(ProjectedGradientDescent):
 
     def _default_loss(self) -> LossFunction:
         return CosPGDLoss(self.targeted)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TsallisPGD(ProjectedGradientDescent):
+    """
+    TsallisPGD: PGD on the Tsallis cross entropy, whose ``q`` rises from step to step (arXiv 2605.03405).
+
+    The gradient of each voxel's cross entropy is weighted by ``p^(1 - q)``, ``p`` being the probability of its label:
+    first count the voxels that are right and sure, at ``q = 1`` all alike. As voxels that are far from the label
+    count least, there is no targeted form.
+
+    Args:
+        q_start: ``q`` of the first step, at most 1.
+        q_end: ``q`` of the last step, at most 1; between them it changes linearly.
+
+    All parameters but ``loss``, ``targeted`` and ``recipe``: see :class:`ProjectedGradientDescent`.
+    """
+
+    loss: LossFunction | None = field(default=None, init=False)
+    targeted: bool = field(default=False, init=False)
+    recipe: Recipe = field(default="tuned", init=False)
+    q_start: float = -2.0
+    q_end: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, q in (("q_start", self.q_start), ("q_end", self.q_end)):
+            if q > 1:
+                raise ValueError(f"{name}={q} must be at most 1.")
+
+    def _default_loss(self) -> LossFunction:
+        return TsallisLoss()
+
+    def _loss_at(self, step: int) -> LossFunction:
+        return TsallisLoss(self.q_start + (self.q_end - self.q_start) * step / max(self.steps - 1, 1))
 
 
 class MomentumPerturbation(LinfPerturbation):

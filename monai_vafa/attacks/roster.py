@@ -14,7 +14,15 @@ from .auto_pgd import AutoPGD
 from .base import Attack
 from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
 from .diverse_inputs import DiverseInputsIterative
-from .pgd import BasicIterative, CosPGD, FastGradientSign, MomentumIterative, ProjectedGradientDescent, SegPGD
+from .pgd import (
+    BasicIterative,
+    CosPGD,
+    FastGradientSign,
+    MomentumIterative,
+    ProjectedGradientDescent,
+    SegPGD,
+    TsallisPGD,
+)
 from .sa2 import SliceSpectrumAdversarialAttack, SpectrumAdversarialAttack
 from .spectrum import CoefficientAttack, PerceptualFrequencyAttack
 from .square import SquareAttack
@@ -103,6 +111,7 @@ for _entry in (  # name, attack, parameters, sweep, transform, color, marker, li
     RosterEntry("pgd_upstream", ProjectedGradientDescent, _UPSTREAM, (2, 8), None, "tab:blue", "D", "-.", _VAFA),
     RosterEntry("segpgd", SegPGD, _ONE_START, (2, 8), "SegPGD", "tab:olive", "P", "-", "Gu et al., ECCV 2022"),
     RosterEntry("cospgd", CosPGD, _ONE_START, (2, 8), "CosPGD", "tab:olive", "X", "--", "Agnihotri et al., ICML 2024"),
+    RosterEntry("tsallispgd", TsallisPGD, _ONE_START, (2, 8), "TsallisPGD", "tab:olive", "d", ":", "arXiv 2605.03405"),
     RosterEntry("apgd_masked_ce", AutoPGD, {}, (2, 8), "APGD", "tab:purple", "p", "-", _SEA),
     RosterEntry("apgd_masked_ce_balanced", AutoPGD, _BALANCED, (2, 8), None, "tab:purple", "H", "-.", _SEA),
     RosterEntry("apgd_jsd", AutoPGD, _JSD, (2, 8), None, "tab:purple", "h", "--", _SEA),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from .frequency_consistency import FrequencyConsistencyLoss
 from .segmentation import DiceCrossEntropyLoss, SegmentationLoss, SoftDiceLoss
 from .structural_similarity import BlockSSIMLoss
-from .voxelwise import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss
+from .voxelwise import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss, TsallisLoss
 
 __all__ = [
     "BlockSSIMLoss",
@@ -18,4 +18,5 @@ __all__ = [
     "SegPGDLoss",
     "SegmentationLoss",
     "SoftDiceLoss",
+    "TsallisLoss",
 ]

@@ -130,6 +130,34 @@ class CosPGDLoss(_WeightedCrossEntropy):
         return 1 - cosine if self.targeted else cosine
 
 
+class TsallisLoss(SegmentationLoss):
+    """
+    Tsallis cross entropy ``(1 - p^(1 - q)) / (1 - q)``, mean over voxels, with ``p`` the probability of the label.
+
+    The loss of TsallisPGD (arXiv 2605.03405): its gradient is that of the cross entropy times ``p^(1 - q)``, so that a
+    low ``q`` keeps to the voxels that are still right and sure.
+
+    Args:
+        q: at most 1, which is the cross entropy; 0 is ``1 - p``.
+        activation: see :class:`SegmentationLoss`. With sigmoid: of the Bernoulli variable of each class of a voxel.
+
+    Raises:
+        ValueError: If ``q`` is out of range.
+    """
+
+    def __init__(self, q: float = 0.0, *, activation: Activation | None = None) -> None:
+        super().__init__(activation=activation)
+        if not (isinstance(q, Real) and -math.inf < q <= 1):
+            raise ValueError(f"q={q} must be at most 1, a finite number.")
+        self.q: float = float(q)
+
+    def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
+        cross_entropy = VoxelAnswers(logits, label, activation).cross_entropy()
+        if self.q == 1:
+            return cross_entropy.mean()
+        return (-torch.expm1((self.q - 1) * cross_entropy) / (1 - self.q)).mean()
+
+
 class MaskedCrossEntropyLoss(_WeightedCrossEntropy):
     """
     Cross entropy of the voxels that are still correct, divided by the number of all voxels.

@@ -21,6 +21,7 @@ from monai_vafa.attacks import (
     SegPGD,
     SpectrumAdversarialAttack,
     SpectrumSimulationAttack,
+    TsallisPGD,
     VolumetricFrequencyAttack,
 )
 
@@ -34,6 +35,7 @@ BY_GRADIENT = {
     "ssa": partial(SpectrumSimulationAttack, steps=3, copies=3),
     "seg_pgd": partial(SegPGD, steps=3),
     "cos_pgd": partial(CosPGD, steps=3),
+    "tsallis_pgd": partial(TsallisPGD, steps=3),
     "auto_pgd": partial(AutoPGD, steps=5),
     "sa2": partial(SpectrumAdversarialAttack, steps=3, block_size=8),
     "coefficient": partial(CoefficientAttack, steps=3),

@@ -16,6 +16,7 @@ from monai_vafa.attacks import (
     SegPGD,
     SlidingWindowAttack,
     SquareAttack,
+    TsallisPGD,
 )
 
 from .probes import Spy
@@ -25,6 +26,7 @@ ATTACKS = {
     "pgd": partial(ProjectedGradientDescent, steps=1, restarts=1),
     "seg_pgd": partial(SegPGD, steps=1, restarts=1),
     "cos_pgd": partial(CosPGD, steps=1, restarts=1),
+    "tsallis_pgd": partial(TsallisPGD, steps=1, restarts=1),
     "auto_pgd": partial(AutoPGD, steps=1),
     "square": partial(SquareAttack, steps=1),
     "gn": GaussianNoise,

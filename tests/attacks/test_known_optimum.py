@@ -24,7 +24,7 @@ from monai_vafa.frequency import block_spectrum, dct, expand_bands, idct, merge_
 ENOUGH = 0.95
 SHAPES = [(11, 13, 10), (19, 21)]
 BLOCK = 8
-LINF = ["fgsm", "bim", "pgd", "mifgsm", "dimifgsm", "ssa", "pgd_upstream", "segpgd", "cospgd", "square"]
+LINF = ["fgsm", "bim", "pgd", "mifgsm", "dimifgsm", "ssa", "pgd_upstream", "segpgd", "cospgd", "tsallispgd", "square"]
 LINF += ["apgd_masked_ce", "apgd_masked_ce_balanced", "apgd_jsd", "apgd_dice"]
 FACTORS, TABLES = ["sa2_2d", "sa2"], ["vafa2d", "vafa", "vafa_no_rescale"]
 

@@ -19,6 +19,7 @@ from monai_vafa.attacks import (
     SegPGD,
     SpectrumSimulationAttack,
     SquareAttack,
+    TsallisPGD,
 )
 
 ATTACKS = [
@@ -32,6 +33,7 @@ ATTACKS = [
     SegPGD,
     SpectrumSimulationAttack,
     SquareAttack,
+    TsallisPGD,
 ]
 # Adding and taking off the clean image rounds.
 ROUNDING = 1e-4
@@ -52,7 +54,7 @@ def gray_values(change):
 @given(eps=st.floats(0.25, 255), steps=st.integers(1, 12), seed=st.integers(0, 1000), targeted=st.booleans())
 def test_no_voxel_leaves_the_ball_or_the_range(attack_class, eps, steps, seed, targeted):
     kwargs = {} if attack_class is FastGradientSign else {"steps": steps}
-    if attack_class not in (SegPGD, AutoPGD):
+    if attack_class not in (SegPGD, TsallisPGD, AutoPGD):
         kwargs["targeted"] = targeted
     draw = torch.Generator().manual_seed(seed)
     image = torch.rand(2, 1, 4, 4, 5, generator=draw).mul(1.2).sub(0.1).clamp(0, 1)  # with voxels at both ends
@@ -93,7 +95,7 @@ def test_the_loss_rises(attack_class, network, image, label):
         return torch.nn.functional.cross_entropy(logits, target[:, 0])
 
     image, label = image[..., :8, :8, :8], label[..., :8, :8, :8]
-    kwargs = {} if attack_class in (CosPGD, SegPGD) else {"loss": loss}
+    kwargs = {} if attack_class in (CosPGD, SegPGD, TsallisPGD) else {"loss": loss}
     adversarial = attack_class(**kwargs)(network, image, label)
     assert loss(network(adversarial), label) > loss(network(image), label)
 

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 
-from monai_vafa.attacks import AutoPGD, CosPGD, ProjectedGradientDescent, SegPGD, SquareAttack
+from monai_vafa.attacks import AutoPGD, CosPGD, ProjectedGradientDescent, SegPGD, SquareAttack, TsallisPGD
 from monai_vafa.losses import CosPGDLoss, DiceCrossEntropyLoss, JensenShannonLoss, MaskedCrossEntropyLoss
 
 from .probes import Spy, cross_entropy
@@ -86,7 +86,7 @@ def test_among_equals_the_highest_loss(image, label):
     assert float(cross_entropy(Always()(adversarial), torch.zeros_like(label))) == pytest.approx(max(losses))
 
 
-@pytest.mark.parametrize("attack", [ProjectedGradientDescent, SegPGD, CosPGD])
+@pytest.mark.parametrize("attack", [ProjectedGradientDescent, SegPGD, CosPGD, TsallisPGD])
 def test_more_starts_never_help_the_model(attack):
     for seed in range(6):
         network, image, label = toy(seed)

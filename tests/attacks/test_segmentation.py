@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SegPGD and CosPGD against their formulas, worked in numpy for a linear network."""
+"""SegPGD, CosPGD and TsallisPGD against their formulas, worked in numpy for a linear network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_vafa.attacks import CosPGD, SegPGD
+from monai_vafa.attacks import CosPGD, SegPGD, TsallisPGD
 
 CLASSES, VOXELS = 3, 8
 RANDOM = np.random.default_rng(2)
@@ -88,6 +88,36 @@ def test_weight_of_wrong_voxels_grows_with_the_steps():
     assert np.abs(by_hand(seg_pgd(4), 4, step_size=1) - by_hand(frozen, 4, step_size=1)).max() > 1e-3
 
 
+def tsallis(start, end, total):
+    def weigh(step, p, correct):
+        q = start + (end - start) * step / max(total - 1, 1)
+        return np.take_along_axis(p, LABEL[None], 0)[0] ** (1 - q)
+
+    return weigh
+
+
+@pytest.mark.parametrize(("start", "end"), [(-2.0, 1.0), (0.5, -1.0)])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_tsallis_pgd(steps, start, end):
+    expected = by_hand(tsallis(start, end, steps), steps, step_size=1)
+    attack = TsallisPGD(eps=8, step_size=1, steps=steps, random_start=False, q_start=start, q_end=end)
+    np.testing.assert_allclose(attacked(attack), expected, atol=1e-6)
+    assert np.abs(expected - by_hand(plain, steps, step_size=1)).max() > 1e-3
+
+
+def test_q_rises_as_published():
+    """And the comparison over four steps can fail."""
+    assert (TsallisPGD().q_start, TsallisPGD().q_end) == (-2, 1)
+    rising, still = (by_hand(tsallis(-2.0, end, 4), 4, step_size=1) for end in (1.0, -2.0))
+    assert np.abs(rising - still).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["q_start", "q_end"])
+def test_impossible_q_is_named(name):
+    with pytest.raises(ValueError, match=f"{name}=1.5 must be at most 1"):
+        TsallisPGD(**{name: 1.5})
+
+
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("targeted", [False, True])
 def test_cos_pgd(steps, targeted):
@@ -106,8 +136,8 @@ def test_targeted_cos_pgd_comes_closer_to_the_target():
     assert hits[1] > hits[0]
 
 
-def test_both_start_like_pgd(network, image, label):
-    for attack_class in (SegPGD, CosPGD):
+def test_all_start_like_pgd(network, image, label):
+    for attack_class in (SegPGD, CosPGD, TsallisPGD):
         assert attack_class().restarts == 2
         assert attack_class().step_size == 1
         one = attack_class(steps=1, seed=1)(network, image, label)
@@ -116,7 +146,11 @@ def test_both_start_like_pgd(network, image, label):
 
 @pytest.mark.parametrize(
     ("attack_class", "name"),
-    [(SegPGD, "loss"), (SegPGD, "targeted"), (SegPGD, "recipe"), (CosPGD, "loss"), (CosPGD, "recipe")],
+    [
+        *((SegPGD, name) for name in ("loss", "targeted", "recipe")),
+        *((CosPGD, name) for name in ("loss", "recipe")),
+        *((TsallisPGD, name) for name in ("loss", "targeted", "recipe")),
+    ],
 )
 def test_what_is_part_of_the_attack_is_refused(attack_class, name):
     with pytest.raises(TypeError, match=f"unexpected keyword argument .{name}"):

@@ -30,6 +30,7 @@ from monai_vafa.attacks import (
     SlidingWindowAttack,
     SpectrumSimulationAttack,
     SquareAttack,
+    TsallisPGD,
     VolumetricFrequencyAttack,
 )
 from monai_vafa.attacks.draws import volume_keys
@@ -48,6 +49,7 @@ ATTACKS = {
     "ssa": partial(SpectrumSimulationAttack, steps=4, copies=3),
     "seg_pgd": partial(SegPGD, steps=4),
     "cos_pgd": partial(CosPGD, steps=4),
+    "tsallis_pgd": partial(TsallisPGD, steps=4),
     "apgd_ce": partial(AutoPGD, steps=6),
     "apgd_jsd": partial(AutoPGD, steps=6, loss=JensenShannonLoss(activation="sigmoid")),
     "square": partial(SquareAttack, steps=20, eps=16.0),

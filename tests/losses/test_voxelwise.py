@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_vafa.losses import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss
+from monai_vafa.losses import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss, TsallisLoss
 
 BALANCED = partial(MaskedCrossEntropyLoss, balanced=True)
-LOSSES = [CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, BALANCED, SegPGDLoss]
+LOSSES = [CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, BALANCED, SegPGDLoss, TsallisLoss]
 
 
 def batch(classes=3, seed=0, scale=2.0):
@@ -114,6 +114,34 @@ def test_seg_pgd_weighs_right_and_wrong_voxels_apart(wrong_weight):
     correct = logits.argmax(1) == label[:, 0]
     expected = ((1 - wrong_weight) * each[correct].sum() + wrong_weight * each[~correct].sum()) / each.numel()
     assert torch.allclose(SegPGDLoss(wrong_weight)(logits, label), expected)
+
+
+@pytest.mark.parametrize("q", [-2.0, -0.5, 0.0, 0.999999, 1.0])
+def test_tsallis_weighs_the_gradient_of_cross_entropy_by_a_power_of_the_probability(q):
+    logits, label = batch()
+    logits.requires_grad_()
+    p = logits.softmax(1)
+    right = p.gather(1, label)
+    loss = TsallisLoss(q)(logits, label)
+    entropy = -right.log() if q == 1 else (1 - right ** (1 - q)) / (1 - q)
+    assert torch.allclose(loss, entropy.mean(), atol=1e-6)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    onehot = F.one_hot(label[:, 0], 3).movedim(-1, 1)
+    assert torch.allclose(gradient, right ** (1 - q) * (p - onehot) / label.numel(), atol=1e-9)
+
+
+@pytest.mark.parametrize("q", [-2.0, 0.0, 1.0])
+def test_tsallis_is_finite_where_a_voxel_is_very_wrong_or_very_right(q):
+    logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]]).reshape(2, 2, 1, 1, 1).requires_grad_()
+    loss = TsallisLoss(q)(logits, torch.zeros(2, 1, 1, 1, 1))
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("q", [1.5, -math.inf, math.nan, "0"])
+def test_impossible_q_is_named(q):
+    with pytest.raises(ValueError, match=f"q={q} must be at most 1"):
+        TsallisLoss(q)
 
 
 @pytest.mark.parametrize("targeted", [False, True])

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_vafa.losses import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss
+from monai_vafa.losses import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss, TsallisLoss
 
 BALANCED = partial(MaskedCrossEntropyLoss, balanced=True)
-LOSSES = [CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, BALANCED, SegPGDLoss]
+LOSSES = [CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, BALANCED, SegPGDLoss, TsallisLoss]
 
 
 def batch(classes=3, seed=0, scale=2.0):
@@ -86,6 +86,15 @@ def test_seg_pgd_weighs_right_and_wrong_classes_of_a_voxel_apart(wrong_weight):
     correct = (logits > 0) == label
     expected = (torch.where(correct, 1 - wrong_weight, wrong_weight) * binary(logits, label)).mean()
     assert torch.allclose(SegPGDLoss(wrong_weight, activation="sigmoid")(logits, label), expected)
+
+
+@pytest.mark.parametrize("q", [-2.0, 0.5, 1.0])
+def test_tsallis_of_bernoulli_variables(q):
+    logits, label = batch()
+    logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(TsallisLoss(q, activation="sigmoid")(logits, label), logits)
+    right = (-binary(logits, label)).exp()
+    assert torch.allclose(gradient, right ** (1 - q) * (logits.sigmoid() - label) / label.numel())
 
 
 @settings(deadline=None, max_examples=25)

@@ -136,6 +136,8 @@ def test_segmentation_losses(make, activation, case):
 PARAMETERS = (
     (losses.SoftDiceLoss, "activation"),
     (losses.SegPGDLoss, "wrong_weight"),
+    (losses.MaskedCrossEntropyLoss, "balanced"),
+    (losses.TsallisLoss, "q"),
     (losses.BlockSSIMLoss, "reduction"),
 )
 

@@ -31,6 +31,7 @@ NAMES = {
     "SSA": (attacks.SpectrumSimulationAttack, {"steps": 2, "copies": 2}),
     "SegPGD": (attacks.SegPGD, {"steps": 2}),
     "Square": (attacks.SquareAttack, {"steps": 4}),
+    "TsallisPGD": (attacks.TsallisPGD, {"steps": 2}),
     "VAFA": (attacks.VolumetricFrequencyAttack, {"steps": 2, "block_size": 8}),
 }
 
