@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from ignite.engine import Events
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.inferers import SliceInferer
 
@@ -129,7 +130,7 @@ def open_training(
         overrides: id -> value, as on the command line of ``monai.bundle run``.
         ids: part -> id in the config: "trainer", "evaluator", and those of :func:`monai_vafa.target.open_target`.
         activation: "softmax" or "sigmoid" if :func:`monai_vafa.target.open_target` is wrong.
-        device: replaces the id of the same name; ``None`` keeps it.
+        device: replaces every CUDA device that the configs name; ``None`` keeps them.
         seed: replaces the id of the same name, if there is one.
         epochs: number of epochs; ``None`` for the bundle's own.
         iterations_per_epoch: ``None`` for the bundle's own.
@@ -167,27 +168,17 @@ def open_training(
         activation=activation,
         device="cpu",
     )
-    if device is not None:
-        overrides["device"] = f"$torch.device({device!r})"
-    with target.parts.modules:
-        workflow = ConfigWorkflow(
-            config_file=files,
-            meta_file=str(folder / "configs" / "metadata.json"),
-            logging_file=False,
-            workflow_type="train",
-            **{"bundle_root": str(folder), **overrides},
-        )
-        parser = workflow.parser
-        schedule = _replace_handlers(parser)
-        settings = {"ckpt_dir": os.fspath(ckpt_dir), "output_dir": os.fspath(output_dir), "seed": seed}
-        lengths = {"max_epochs": epochs, "epoch_length": iterations_per_epoch}
-        values = {id_: value for id_, value in settings.items() if id_ in parser}
-        values |= {_value_id(parser, f"{engines['trainer']}#{key}"): length for key, length in lengths.items()}
-        parser.update({id_: value for id_, value in values.items() if value is not None})
-        _scale_learning_rate(parser, engines["trainer"], learning_rate_scale)
-        _split_evaluator(parser, engines["evaluator"])
-        workflow.initialize()
-    parts = Parts(workflow, target.parts.modules)
+    parts = replace(target.parts, device=None if device is None else torch.device(device))
+    parser, parts.workflow.init_id = parts.parser, "initialize"
+    schedule = _replace_handlers(parser)
+    settings = {"ckpt_dir": os.fspath(ckpt_dir), "output_dir": os.fspath(output_dir), "seed": seed}
+    lengths = {"max_epochs": epochs, "epoch_length": iterations_per_epoch}
+    values = {id_: value for id_, value in settings.items() if id_ in parser}
+    values |= {_value_id(parser, f"{engines['trainer']}#{key}"): length for key, length in lengths.items()}
+    parser.update({id_: value for id_, value in values.items() if value is not None})
+    _scale_learning_rate(parser, engines["trainer"], learning_rate_scale)
+    _split_evaluator(parser, engines["evaluator"])
+    parts.initialize()
     training = Training(
         target=target,
         parts=parts,

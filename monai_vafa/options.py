@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
 
 from monai_vafa.data.paths import check_path
-from monai_vafa.target.config import SYNTAX, texts_in
+from monai_vafa.target.config import SYNTAX, no_id, texts_in
 
 # Parameters of monai.bundle.run that are not ids of the config.
 _OF_RUN = ("run_id", "init_id", "final_id", "meta_file", "logging_file", "tracking", "args_file")
@@ -81,9 +80,7 @@ def check_options(name: str, config: Mapping[str, Any], given: Mapping[str, Any]
             continue
         if first in config:
             raise ValueError(f"nothing reads {id_!r} in this run of {name}, with these other options: leave it out.")
-        close = difflib.get_close_matches(first, config, 1)
-        hint = f"; did you mean {close[0]!r}?" if close else f": it has {', '.join(config)}."
-        raise ValueError(f"{name} has no id {first!r}{hint}")
+        raise ValueError(f"{name} has {no_id(first, config)}")
     return checked
 
 

@@ -115,7 +115,7 @@ def _unread(root: Path, cases: Sequence[Mapping[str, Any]]) -> list[str]:
         # A list has other sections.
         return []
     values = [value for case in cases for value in case.values()]
-    read = {Path(path).resolve() for value in values for path in ensure_tuple(value) if _is_path(path)}
+    read = {Path(path).resolve() for value in values for path in ensure_tuple(value) if is_path(path)}
     # Headers and data of one image.
     read |= {path.with_suffix(suffix) for path in read for suffix in (".hdr", ".img", ".raw", ".zraw")}
     folders = {path.parent for path in read}
@@ -144,7 +144,8 @@ def ignore_label_of(label: str | os.PathLike) -> int | None:
     return None
 
 
-def _is_path(value: Any) -> bool:
+def is_path(value: Any) -> bool:
+    """Whether a value is a path, as text or as an object."""
     return isinstance(value, (str, os.PathLike))
 
 
@@ -175,7 +176,7 @@ def _decathlon(
         raise ValueError(f"{str(root / 'dataset.json')!r} has {both[0]!r} in training and in {wanted[0]}: remove one.")
     items = load_decathlon_datalist(str(root / "dataset.json"), True, wanted[0])
     for item in items:
-        image = Path(item["image"]) if _is_path(item.get("image")) else None
+        image = Path(item["image"]) if is_path(item.get("image")) else None
         if image is not None and not image.exists():
             # The first nnU-Net lists images without the numbers of their channels.
             pattern = f"{glob.escape(_stem(image))}_[0-9][0-9][0-9][0-9]{_ending(image)}"

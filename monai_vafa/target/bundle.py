@@ -22,10 +22,10 @@ from monai_vafa.networks.modes import eval_mode
 from monai_vafa.outputs import as_logits
 
 from .cases import cases_of_config, cases_of_folder
-from .config import Configs, Parts
+from .config import Parts, map_texts
 from .inference import LogitNetwork, are_probabilities, image_format, image_window, inferer_window, to_logits
 from .preprocessing import Preprocessing
-from .source import fingerprint
+from .source import fingerprint, read_metadata
 from .target import Target
 
 logger = logging.getLogger(__name__)
@@ -40,8 +40,7 @@ class BundleTarget(Target):
     A segmentation bundle, opened by :func:`open_target`, with all that :class:`Target` lists.
 
     Args:
-        configs: how the configs were read: folder of the bundle, files, device, overrides and ids.
-        parts: builds further parts of the config.
+        parts: how the configs were read (folder of the bundle, files, device, overrides and ids); builds further parts.
         network: see :class:`Target`, as are all others that are not listed here.
         inferer: how the network segments a whole image.
         preprocessing: files of a case -> image and label, see :meth:`preprocess`.
@@ -50,7 +49,6 @@ class BundleTarget(Target):
         loss: loss of the training, if the config has one.
     """
 
-    configs: Configs
     parts: Parts
     network: torch.nn.Module
     inferer: Inferer
@@ -64,28 +62,19 @@ class BundleTarget(Target):
     ignore_label: int | None = None
 
     def __post_init__(self) -> None:
-        self.name, self.device, metadata = self.parts.name, self.configs.device, self.configs.metadata
-        version = f" {metadata['version']}" if metadata.get("version") else ""
-        self.description = (
-            f"{self.name}{version}: {metadata.get('description') or metadata.get('name') or metadata.get('task')}"
-        )
+        self.name, self.folder = self.parts.name, self.parts.folder
+        self.device = self.parts.device or torch.device("cpu")
+        metadata = read_metadata(self.folder)
+        told = metadata.get("description") or metadata.get("name") or metadata.get("task")
+        self.description = f"{' '.join(filter(None, (self.name, metadata.get('version'))))}: {told}"
         self.slice_axis = self.inferer.spatial_dim if isinstance(self.inferer, SliceInferer) else None
         self.roi_size = inferer_window(self.inferer)
         self.sw_batch_size = getattr(self.inferer, "sw_batch_size", 1)
         self.window = image_window(self.roi_size, metadata)
         self.to_file_units = self.preprocessing.to_file_units
         self.image_key, self.label_key = self.preprocessing.image_key, self.preprocessing.label_key
-
-    @property
-    def folder(self) -> Path:
-        """Absolute path of the bundle; its name is that of the bundle in the zoo."""
-        return self.configs.folder
-
-    @cached_property
-    def channels(self) -> int | None:
-        """Number of channels of the image as the metadata tell it, ``None`` where they don't."""
-        channels = image_format(self.configs.metadata).get("num_channels")
-        return channels if isinstance(channels, int) else None
+        channels = image_format(metadata).get("num_channels")
+        self.channels = channels if isinstance(channels, int) else None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -95,12 +84,12 @@ class BundleTarget(Target):
     @cached_property
     def _parameters(self) -> dict[str, Any]:
         told = {key: _plain(getattr(self.inferer, key)) for key in _OF_INFERER if hasattr(self.inferer, key)}
-        overrides = {id_: value for id_, value in self.configs.overrides.items() if id_ != "dataset_dir"}
+        overrides = {id_: value for id_, value in self.parts.overrides.items() if id_ != "dataset_dir"}
         return {
             "bundle": self.name,
-            "bundle_sha256": fingerprint(self.folder, self.configs.files),
-            "configs": [path.name for path in self.configs.files],
-            "ids": self.configs.ids,
+            "bundle_sha256": fingerprint(self.folder, self.parts.files),
+            "configs": [path.name for path in self.parts.files],
+            "ids": self.parts.ids,
             "overrides": _plain(overrides),
             "checkpoint_sha256": None if self.checkpoint is None else file_sha256(self.checkpoint),
             "activation": self.activation,
@@ -189,9 +178,7 @@ class BundleTarget(Target):
         if dataset_dir is None:
             cases = cases_of_config(self.parts, self.preprocessing)
         else:
-            cases = cases_of_folder(
-                dataset_dir, self.configs, self.preprocessing, section=section, channels=self.channels
-            )
+            cases = cases_of_folder(dataset_dir, self.parts, self.preprocessing, section, self.channels)
         for item in cases:
             self.preprocessing.check(item)
         label = next((item[self.label_key] for item in cases if self.label_key in item), None)
@@ -204,9 +191,4 @@ class BundleTarget(Target):
 
 def _plain(value: Any) -> Any:
     """A value as JSON data; absolute paths become names."""
-    value = plain_data(value)
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
+    return map_texts(plain_data(value), lambda text: Path(text).name if os.path.isabs(text) else text)

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from monai.utils import ensure_tuple
 
-from monai_vafa.data.folder import find_cases, warn_of_gaps
+from monai_vafa.data.folder import find_cases, is_path, warn_of_gaps
 from monai_vafa.data.public import OtherDataError
 
-from .config import Configs, Parts, read_config
+from .config import Parts
 from .preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def cases_of_config(parts: Parts, preprocessing: Preprocessing) -> Items:
     if not any(label_key in item for item in items):
         labels = _labels(parts)
         for item in items:
-            if (files := _resolved(item, image_key)) in labels:
+            if (files := _files(item, image_key)) in labels:
                 item[label_key] = labels[files]
         if without := sum(label_key not in item for item in items):
             logger.warning("no labels found for %d of %d images of the config of %s", without, len(items), parts.name)
@@ -53,16 +53,12 @@ def cases_of_config(parts: Parts, preprocessing: Preprocessing) -> Items:
 
 
 def cases_of_folder(
-    dataset_dir: str | os.PathLike,
-    configs: Configs,
-    preprocessing: Preprocessing,
-    *,
-    section: str | None,
-    channels: int | None,
+    folder: str | os.PathLike, parts: Parts, preprocessing: Preprocessing, section: str | None, channels: int | None
 ) -> Items:
     """Cases of a folder, see :meth:`monai_vafa.target.BundleTarget.cases`."""
-    root = Path(dataset_dir).expanduser().resolve()
-    there = replace(configs, device=torch.device("cpu"), overrides={**configs.overrides, "dataset_dir": str(root)})
+    root = Path(folder).expanduser().resolve()
+    overrides = {**parts.overrides, "dataset_dir": str(root)}
+    there = replace(parts, device=torch.device("cpu"), overrides=overrides).initialize()
     if own := _own_list(there, preprocessing, section):
         return own
     try:
@@ -73,25 +69,21 @@ def cases_of_folder(
         found, problem = [], str(error)
     if section is None and not any("label" in item for item in found):
         try:
-            own = cases_of_config(there.open(), preprocessing)
+            own = cases_of_config(there, preprocessing)
         except ValueError as error:
             logger.debug("%s", error)
-            own = []
         files = [path for item in own for path in _files(item, preprocessing.image_key)]
-        if own and all(path.exists() and path.resolve().is_relative_to(root) for path in files):
+        if own and all(path.exists() and path.is_relative_to(root) for path in files):
             warn_of_gaps(root, own, preprocessing.label_key)
             return own
     if not found:
-        raise ValueError(f"{problem} Nor does the config of {configs.folder.name} find its cases there.")
+        raise ValueError(f"{problem} Nor does the config of {parts.name} find its cases there.")
     warn_of_gaps(root, found)
     return _as_items(found, preprocessing)
 
 
-def _own_list(configs: Configs, preprocessing: Preprocessing, section: str | None) -> Items:
+def _own_list(parts: Parts, preprocessing: Preprocessing, section: str | None) -> Items:
     """Cases of the data list that a config itself makes of its ``dataset_dir``; none if there are other data in it."""
-    if "datalist" not in configs.ids and not any("datalist" in read_config(path) for path in configs.files):
-        return []
-    parts = configs.open()
     try:
         lists = parts.optional("datalist")
     except ValueError as error:
@@ -101,6 +93,8 @@ def _own_list(configs: Configs, preprocessing: Preprocessing, section: str | Non
         if cause is None:
             raise
         logger.warning("not the data of %s, so what the folder lists is taken: %s", parts.name, cause)
+        return []
+    if lists is None:
         return []
     if section is None:
         return cases_of_config(parts, preprocessing)
@@ -122,16 +116,14 @@ def _labels(parts: Parts) -> dict[tuple[Path, ...], Any]:
         if isinstance(lists, Mapping):
             cases = [case for each in lists.values() for case in each]
         else:
-            cases = find_cases(dataset_dir) if isinstance(dataset_dir, (str, os.PathLike)) else []
+            cases = find_cases(dataset_dir) if is_path(dataset_dir) else []
     except (FileNotFoundError, ValueError) as error:
         logger.warning("labels are not looked for: %s", error)
         return {}
-    return {_resolved(case, "image"): case["label"] for case in cases if "label" in case}
+    return {_files(case, "image"): case["label"] for case in cases if "label" in case}
 
 
-def _files(item: Mapping[str, Any], key: str) -> list[Path]:
-    return [Path(path) for path in ensure_tuple(item.get(key, ())) if isinstance(path, (str, os.PathLike))]
-
-
-def _resolved(item: Mapping[str, Any], key: str) -> tuple[Path, ...]:
-    return tuple(path.resolve() for path in _files(item, key))
+def _files(item: Mapping[str, Any], key: str) -> tuple[Path, ...]:
+    return tuple(
+        Path(path).resolve() for path in ensure_tuple(item.get(key, ())) if isinstance(path, (str, os.PathLike))
+    )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,7 @@ SYNTAX = ("$", "@", "%")
 _WORKFLOWS = {"inference": ("inference",), "evaluate": ("train", "evaluate"), "train": ("train",)}
 _NOT_SHARED = ("metadata", "multi_gpu", "inference", "evaluate", "train")
 _SUFFIXES = (".json", ".yaml", ".yml")
-_CUDA = r"cuda(:\d+)?"
-_QUOTED_CUDA = re.compile(rf"(?<=['\"]){_CUDA}(?=['\"])")
+_CUDA = re.compile(r"^cuda(:\d+)?$|(?<=['\"])cuda(:\d+)?(?=['\"])")
 
 # Ids that are read where a config has them.
 _KEYS = ("bundle_root", "image_key", "label_key", "dataset_dir")
@@ -89,34 +88,37 @@ def check_overrides(files: Sequence[Path], overrides: Mapping[str, Any], *, name
     for id_, value in overrides.items():
         first = ReferenceResolver.normalize_id(id_).partition("::")[0].removeprefix("+")
         if first not in known | named:
-            close = difflib.get_close_matches(first, content, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(content)}."
-            raise ValueError(f"overrides sets {id_!r}, but the config of {name} has no id {first!r}; {hint}")
+            raise ValueError(f"overrides sets {id_!r}, but the config of {name} has {no_id(first, content)}")
         text = content.get(id_)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if number and isinstance(text, str) and not text.startswith(SYNTAX):
             check_path(id_, value)
 
 
-@dataclass(frozen=True)
-class Configs:
-    """Configs of a bundle as they are to be read; ``device`` replaces every CUDA device that they name."""
+@dataclass
+class Parts:
+    """
+    Finds and builds the parts of a bundle, each on its own, from configs of which nothing else is built or run.
+
+    A part is looked for under the id that the user gave in ``ids``, else under that of MONAI's property of it, else
+    under ids that other bundles use (:data:`PARTS`). Only what a part refers to is built with it.
+    """
 
     folder: Path
-    metadata: dict[str, Any]
     files: list[Path]
-    device: torch.device
+    device: torch.device | None  # replaces every CUDA device that the configs name
     overrides: dict[str, Any]
     ids: dict[str, str]
+    modules: BundleModules
 
-    def open(self) -> Parts:
-        """Read the configs, but build and run nothing."""
+    def __post_init__(self) -> None:
         names = [str(path) for path in self.files]
         content = ConfigParser.load_config_files(names)
-        modules = BundleModules(self.folder)
-        settings = {"bundle_root": str(self.folder), "device": f"$torch.device('{self.device}')", **self.overrides}
-        with modules:
-            workflow = ConfigWorkflow(
+        settings = {"bundle_root": str(self.folder), **self.overrides}
+        if self.device is not None:
+            settings = {"device": f"$torch.device('{self.device}')", **settings}
+        with self.modules:
+            self.workflow = ConfigWorkflow(
                 config_file=names,
                 meta_file=str(self.folder / "configs" / "metadata.json"),
                 logging_file=False,
@@ -125,32 +127,20 @@ class Configs:
                 workflow_type="train" if content.keys() & {"train", "validate", "trainer"} else "infer",
                 **{id_: as_config(value) for id_, value in settings.items()},
             )
-            workflow.parser.set(_on_device(workflow.parser.get(), str(self.device)))
-            workflow.initialize()
-        return Parts(workflow, modules, ids=self.ids)
-
-
-class Parts:
-    """
-    Finds and builds the parts of a bundle, each on its own.
-
-    A part is looked for under the id that the user gave, else under that of MONAI's property of it, else under ids
-    that other bundles use (:data:`PARTS`). Only what a part refers to is built with it.
-    """
-
-    def __init__(
-        self, workflow: ConfigWorkflow, modules: BundleModules, *, ids: Mapping[str, str] | None = None
-    ) -> None:
-        self.workflow = workflow
-        self.parser = workflow.parser
-        self.modules = modules
-        self.folder = modules.folder
-        self.name = self.folder.name
-        self.ids = dict(ids or {})
+        self.parser, self.name = self.workflow.parser, self.folder.name
+        if self.device is not None:
+            device = str(self.device)
+            self.parser.set(map_texts(self.parser.get(), lambda text: _CUDA.sub(device, text)))
         if unknown := [part for part in self.ids if part not in PARTS]:
             raise ValueError(f"ids names {unknown[0]!r}, which is not one of the parts {', '.join(PARTS)}.")
         if missing := [f"{part!r}: {id_!r}" for part, id_ in self.ids.items() if id_ not in self.parser]:
             raise ValueError(f"ids names {missing[0]}, but the config of {self.name} has no such id.")
+
+    def initialize(self) -> Parts:
+        """Resolve the configs, and run what the workflow's ``init_id`` names."""
+        with self.modules:
+            self.workflow.initialize()
+        return self
 
     def candidates(self, part: str) -> list[str]:
         """Ids under which a part is looked for, in order."""
@@ -205,11 +195,13 @@ def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
     nothing but a network (others resume a training), is not disabled and does not belong to the training; the ids
     ``checkpoint`` and ``ckpt_path``; ``models/model.pt``. Relative paths start at the bundle.
     """
-    if "checkpoint" not in parts.ids:
-        for id_, loader in components(parts.parser.get()):
-            if class_name(loader) == "CheckpointLoader" and _loads_final_weights(parts, id_, loader):
-                path = parts.build("checkpoint", f"{id_}#load_path")
-                return parts.folder / os.fspath(path), next(iter(loader["load_dict"]))
+    for id_, loader in components(parts.parser.get()) if "checkpoint" not in parts.ids else ():
+        loaded = list(loader.get("load_dict", ()))
+        if class_name(loader) != "CheckpointLoader" or len(loaded) != 1 or id_.startswith("train#"):
+            continue
+        disabled = "_disabled_" in loader and parts.build("checkpoint", f"{id_}#_disabled_")
+        if disabled != 1 and str(disabled).strip().lower() != "true":
+            return parts.folder / os.fspath(parts.build("checkpoint", f"{id_}#load_path")), loaded[0]
     named = parts.optional("checkpoint")
     return parts.folder / (os.fspath(named) if isinstance(named, (str, os.PathLike)) else "models/model.pt"), None
 
@@ -233,6 +225,12 @@ def read_config(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"config {os.fspath(path)!r} can't be read: {type(error).__name__}: {error}") from error
 
 
+def no_id(id_: str, known: Iterable[str]) -> str:
+    """That there is no such id, and what was probably meant."""
+    close = difflib.get_close_matches(id_, known, 1)
+    return f"no id {id_!r}" + (f"; did you mean {close[0]!r}?" if close else f": it has {', '.join(known)}.")
+
+
 def _references(content: Any) -> set[str]:
     """Top-level ids that some content refers to."""
     return {id_.partition("::")[0] for text in texts_in(content) for id_ in ReferenceResolver.match_refs_pattern(text)}
@@ -245,19 +243,6 @@ def _existing(folder: Path, name: str | os.PathLike) -> Path:
     raise FileNotFoundError(f"config_file {os.fspath(name)!r} is neither in {str(folder / 'configs')!r} nor a path.")
 
 
-def _on_device(config: Any, device: str) -> Any:
-    """Replace CUDA devices that a config names."""
-    if isinstance(config, dict):
-        return {key: _on_device(value, device) for key, value in config.items()}
-    if isinstance(config, list):
-        return [_on_device(value, device) for value in config]
-    if not isinstance(config, str):
-        return config
-    if config.startswith("$"):
-        return _QUOTED_CUDA.sub(device, config)
-    return device if re.fullmatch(_CUDA, config) else config
-
-
 def components(config: Any, id_: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Id and content of everything in a config that has a ``_target_``."""
     if isinstance(config, dict) and isinstance(config.get("_target_"), str):
@@ -265,15 +250,6 @@ def components(config: Any, id_: str = "") -> Iterator[tuple[str, dict[str, Any]
     children = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
     for key, child in children:
         yield from components(child, f"{id_}#{key}" if id_ else str(key))
-
-
-def _loads_final_weights(parts: Parts, id_: str, loader: dict[str, Any]) -> bool:
-    if id_.startswith("train#") or len(loader.get("load_dict", {})) != 1:
-        return False
-    disabled = loader.get("_disabled_", False)
-    if isinstance(disabled, str):
-        disabled = parts.build("checkpoint", f"{id_}#_disabled_")
-    return not (disabled.strip().lower() == "true" if isinstance(disabled, str) else disabled)
 
 
 def class_name(component: Mapping[str, Any]) -> str:
@@ -292,6 +268,15 @@ def as_config(value: Any) -> Any:
 def as_expression(value: Any) -> str:
     """A value as an expression in which MONAI finds no ids."""
     return "$" + repr(value).replace("#", "\\x23").replace("@", "\\x40")
+
+
+def map_texts(content: Any, change: Callable[[str], str]) -> Any:
+    """Plain data with all text in it changed, but not its keys."""
+    if isinstance(content, dict):
+        return {key: map_texts(value, change) for key, value in content.items()}
+    if isinstance(content, list):
+        return [map_texts(value, change) for value in content]
+    return change(content) if isinstance(content, str) else content
 
 
 def texts_in(content: Any) -> list[str]:

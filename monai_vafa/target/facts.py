@@ -60,13 +60,7 @@ def output_classes(metadata: Mapping[str, Any], name: str) -> list[str]:
     return [names.get(number, f"class {number}") for number in range(channels)]
 
 
-def find_activation(
-    *,
-    postprocessing: Callable | Sequence[Callable] | None,
-    loss: Any,
-    metadata: Mapping[str, Any],
-    class_names: Sequence[str],
-) -> str:
+def find_activation(postprocessing: Any, loss: Any, metadata: Mapping[str, Any], class_names: Sequence[str]) -> str:
     """Tell from the post-processing, else the loss, else the metadata whether classes exclude each other (softmax)."""
     if found := _activation_of_postprocessing(flat(postprocessing)) or _activation_of_loss(loss):
         return found
@@ -93,12 +87,8 @@ def _activation_of_postprocessing(transforms: Sequence[Callable]) -> str | None:
 def _activation_of_loss(loss: Any) -> str | None:
     if loss is None:
         return None
-    if isinstance(loss, torch.nn.CrossEntropyLoss):
-        return "softmax"
-    if isinstance(loss, torch.nn.BCEWithLogitsLoss):
-        return "sigmoid"
-    for activation in ("softmax", "sigmoid"):
-        if getattr(loss, activation, False) is True:
+    for activation, kind in (("softmax", torch.nn.CrossEntropyLoss), ("sigmoid", torch.nn.BCEWithLogitsLoss)):
+        if isinstance(loss, kind) or getattr(loss, activation, False) is True:
             return activation
     # Compound losses of MONAI keep the flag in their Dice loss, deep supervision keeps it in the inner loss.
     return _activation_of_loss(getattr(loss, "dice", None)) or _activation_of_loss(getattr(loss, "loss", None))

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +22,11 @@ from monai_vafa.networks import load_checkpoint
 from monai_vafa.outputs import check_activation
 
 from .bundle import BundleTarget
-from .config import Configs, Parts, check_overrides, config_files, configs_in, find_checkpoint
+from .config import Parts, check_overrides, config_files, configs_in, find_checkpoint
 from .facts import find_activation, find_ignore_label, flat, output_classes
 from .inference import SliceNetwork
 from .preprocessing import Preprocessing
+from .scripts import BundleModules
 from .source import announce, find_bundle, read_metadata
 
 logger = logging.getLogger(__name__)
@@ -87,49 +88,31 @@ def open_target(
     if activation is not None:
         check_activation(activation)
     folder = find_bundle(bundle, version=version, source=source, bundle_dir=bundle_dir)
-    metadata = read_metadata(folder)
     announce(folder)
     # Before anything else is read of it: what does not segment is refused as such.
     try:
-        output_classes(metadata, folder.name)
+        output_classes(read_metadata(folder), folder.name)
     except (AttributeError, TypeError) as error:
         raise ValueError(f"bundle {folder.name}: metadata.json is not as MONAI has it: {error}.") from error
     files = config_files(folder, workflow=workflow, config_file=config_file)
     chosen = workflow is not None or config_file is not None
     others = [] if chosen else [path for stem, path in configs_in(folder).items() if stem in ("train", "evaluate")]
-    check_overrides([*others, *files], overrides or {}, name=folder.name)
-    configs = Configs(
-        folder,
-        metadata,
-        files,
-        device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
-        overrides=dict(overrides or {}),
-        ids=dict(ids or {}),
+    overrides = dict(overrides or {})
+    check_overrides([*others, *files], overrides, name=folder.name)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    target = _open(
+        Parts(folder, files, where, overrides, dict(ids or {}), BundleModules(folder)), checkpoint, activation
     )
-    found = _read(configs, checkpoint, activation)
-    if not chosen and not found.preprocessing.takes_class_maps:
-        found = _that_converts_labels(found, checkpoint, activation) or found
-    return _build(found, _void_of_configs(found) if ignore_label is None else ignore_label)
+    if not chosen and not target.preprocessing.takes_class_maps:
+        target = _that_converts_labels(target, checkpoint, activation) or target
+    _warn_of_own_engine(target.parts)
+    target.ignore_label = _void_of_configs(target) if ignore_label is None else ignore_label
+    return target
 
 
-@dataclass(frozen=True)
-class _Bundle:
-    """Everything of a bundle but network and inferer; tells whether its configs are the right ones."""
-
-    configs: Configs
-    parts: Parts
-    preprocessing: Preprocessing
-    postprocessing: Compose | None
-    loss: Any
-    class_names: list[str]
-    activation: str
-    checkpoint: Path | None
-    key: str | None
-
-
-def _read(configs: Configs, checkpoint: str | os.PathLike | Literal[False] | None, activation: str | None) -> _Bundle:
-    """Read configs, find the weights and build everything but network and inferer."""
-    parts = configs.open()
+def _open(parts: Parts, checkpoint: str | os.PathLike | Literal[False] | None, activation: str | None) -> BundleTarget:
+    """Find the weights and build all parts of a target."""
+    parts.initialize()
     weights, key = (None, None) if checkpoint is False else find_checkpoint(parts)
     if checkpoint:
         weights = Path(checkpoint)
@@ -138,15 +121,13 @@ def _read(configs: Configs, checkpoint: str | os.PathLike | Literal[False] | Non
             f"bundle {parts.name} has no weights: {str(weights)!r} does not exist. Name the file with checkpoint, or "
             "download it from where the bundle's large_files.yml says."
         )
-    names = parts.optional("class_names") or output_classes(configs.metadata, parts.name)
-    class_names = [str(name) for name in names]
+    metadata = read_metadata(parts.folder)
+    class_names = [str(name) for name in parts.optional("class_names") or output_classes(metadata, parts.name)]
     transforms, loss = parts.require("preprocessing"), parts.optional("loss")
     postprocessing = parts.optional("postprocessing")
     named = [parts.build(id_, id_) if id_ in parts.parser else None for id_ in ("image_key", "label_key")]
     image_key, label_key = (key if isinstance(key, str) else None for key in named)
-    activation = activation or find_activation(
-        postprocessing=postprocessing, loss=loss, metadata=configs.metadata, class_names=class_names
-    )
+    activation = activation or find_activation(postprocessing, loss, metadata, class_names)
     preprocessing = Preprocessing(
         Compose(transforms) if isinstance(transforms, Sequence) else transforms,
         image_key=image_key,
@@ -158,64 +139,60 @@ def _read(configs: Configs, checkpoint: str | os.PathLike | Literal[False] | Non
     if postprocessing is not None:
         # The working directory is not that of the bundle, so nothing is to be written.
         postprocessing = Compose([each for each in flat(postprocessing) if not isinstance(each, SaveImaged)])
-    return _Bundle(configs, parts, preprocessing, postprocessing, loss, class_names, activation, weights, key)
-
-
-def _that_converts_labels(
-    first: _Bundle, checkpoint: str | os.PathLike | Literal[False] | None, activation: str | None
-) -> _Bundle | None:
-    """The bundle by configs that convert labels to classes; those of ``first`` serve cases without labels."""
-    folder = first.configs.folder
-    for workflow in ("evaluate", "train"):
-        try:
-            configs = replace(first.configs, files=config_files(folder, workflow=workflow))
-            other = _read(configs, checkpoint, activation)
-        except (FileNotFoundError, ValueError) as error:
-            logger.debug("bundle %s can't be opened with workflow=%r: %s", folder.name, workflow, error)
-            continue
-        if other.preprocessing.takes_class_maps:
-            other.preprocessing.unlabelled = first.preprocessing
-            logger.info("bundle %s is opened with workflow=%r, which converts labels", folder.name, workflow)
-            return other
-    return None
-
-
-def _void_of_configs(found: _Bundle) -> int | None:
-    """Number of voxels without a label as the config names it, else that of the training."""
-    configs = [found.parts.parser.get()]
-    with suppress(ValueError):  # there need not be a training
-        train = config_files(found.configs.folder, workflow="train")
-        configs.append(ConfigParser.load_config_files([str(path) for path in train]))
-    for config in configs:
-        told = find_ignore_label(config, len(found.class_names))
-        if told is not None:
-            logger.info("voxels of labels with %d have no label, as the config says; see ignore_label", told)
-            return told
-    return None
-
-
-def _build(found: _Bundle, ignore_label: int | None) -> BundleTarget:
-    """Build network and inferer, load the weights, and put everything together."""
-    parts = found.parts
-    network = parts.require("network")
+    network, inferer = parts.require("network"), parts.optional("inferer") or SimpleInferer()
     if not isinstance(network, torch.nn.Module):
         raise ValueError(
             f"bundle {parts.name}: id {parts.find('network')!r} is not a network but {type(network).__name__}; "
             "name the right one with ids={'network': '...'}."
         )
-    inferer = parts.optional("inferer") or SimpleInferer()
-    if found.checkpoint is not None:
-        load_checkpoint(network, found.checkpoint, key=found.key)
+    if weights is not None:
+        load_checkpoint(network, weights, key=key)
     if isinstance(inferer, SliceInferer):
         network = SliceNetwork(network, inferer.spatial_dim)
-    _warn_of_own_engine(parts)
     return BundleTarget(
-        **{name: part for name, part in vars(found).items() if name != "key"},
-        network=network.to(found.configs.device).eval(),
-        inferer=inferer,
-        intensity_range=found.preprocessing.intensity_range,
-        ignore_label=ignore_label,
+        parts,
+        network.to(parts.device).eval(),
+        inferer,
+        preprocessing,
+        postprocessing,
+        loss,
+        class_names,
+        activation,
+        intensity_range=preprocessing.intensity_range,
+        checkpoint=weights,
     )
+
+
+def _that_converts_labels(
+    first: BundleTarget, checkpoint: str | os.PathLike | Literal[False] | None, activation: str | None
+) -> BundleTarget | None:
+    """The bundle by configs that convert labels to classes; those of ``first`` serve cases without labels."""
+    for workflow in ("evaluate", "train"):
+        try:
+            files = config_files(first.folder, workflow=workflow)
+            other = _open(replace(first.parts, files=files), checkpoint, activation)
+        except (FileNotFoundError, ValueError) as error:
+            logger.debug("bundle %s can't be opened with workflow=%r: %s", first.name, workflow, error)
+            continue
+        if other.preprocessing.takes_class_maps:
+            other.preprocessing.unlabelled = first.preprocessing
+            logger.info("bundle %s is opened with workflow=%r, which converts labels", first.name, workflow)
+            return other
+    return None
+
+
+def _void_of_configs(target: BundleTarget) -> int | None:
+    """Number of voxels without a label as the config names it, else that of the training."""
+    configs = [target.parts.parser.get()]
+    with suppress(ValueError):  # there need not be a training
+        train = config_files(target.folder, workflow="train")
+        configs.append(ConfigParser.load_config_files([str(path) for path in train]))
+    for config in configs:
+        told = find_ignore_label(config, len(target.class_names))
+        if told is not None:
+            logger.info("voxels of labels with %d have no label, as the config says; see ignore_label", told)
+            return told
+    return None
 
 
 def _warn_of_own_engine(parts: Parts) -> None:

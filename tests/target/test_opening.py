@@ -240,8 +240,8 @@ def test_configs_that_are_split_are_read_together(shared, tmp_path):
     # JSON is YAML.
     (bundle.folder / "configs" / shared).write_text(json.dumps(common))
     target = open_target(bundle.folder)
-    assert [path.name for path in target.configs.files] == [shared, "inference.json"]
-    assert [path.name for path in open_target(bundle.folder, workflow="train").configs.files] == [shared, "train.json"]
+    assert [path.name for path in target.parts.files] == [shared, "inference.json"]
+    assert [path.name for path in open_target(bundle.folder, workflow="train").parts.files] == [shared, "train.json"]
     assert target.cases(bundle.data) == expected.cases(bundle.data)
     assert target.checkpoint == expected.checkpoint
 
