@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from monai_vafa.frequency.precision import full_precision
@@ -24,11 +26,7 @@ def linf_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def rmse_distance(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """
-    Root mean square change of the voxels, in intensity levels (0-255 scale).
-
-    Args and returns: see :func:`linf_distance`.
-    """
+    """Root mean square change of the voxels, in intensity levels (0-255 scale); called like :func:`linf_distance`."""
     return 255 * _difference(y_pred, y).square().mean(1).sqrt()
 
 
@@ -43,23 +41,21 @@ def changed_voxel_rate(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     Returns:
         ``(B,)``, in [0, 1].
     """
-    _check_shapes(y_pred, y)
+    _check_pair(check_tensor, y_pred, y)
     return (y_pred != y).any(1).flatten(1).float().mean(1)
 
 
 @full_precision
 def _difference(y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    _check_shapes(y_pred, y)
+    _check_pair(check_unit, y_pred, y)
     if not y_pred.is_floating_point() or not y.is_floating_point():  # unsigned integers would wrap around
         y_pred, y = y_pred.float(), y.float()
-    for name, image in (("y_pred", y_pred), ("y", y)):
-        check_unit(name, image)
     return (y_pred - y).flatten(1)
 
 
-def _check_shapes(y_pred: torch.Tensor, y: torch.Tensor) -> None:
-    for name, value in (("y_pred", y_pred), ("y", y)):
-        check_tensor(name, value)
+def _check_pair(check: Callable[[str, torch.Tensor], None], y_pred: torch.Tensor, y: torch.Tensor) -> None:
+    check("y_pred", y_pred)
+    check("y", y)
     if y_pred.shape != y.shape:
         raise ValueError(
             f"y_pred and y must have the same shape (B, C, *spatial), got {tuple(y_pred.shape)} and {tuple(y.shape)}."

@@ -21,18 +21,13 @@ logger = logging.getLogger(__name__)
 class LPIPSMetric(SliceMetric):
     """Learned perceptual image patch similarity (LPIPS) of volumes, slice by slice.
 
-    As in Hanif et al., "Frequency Domain Adversarial Training for Robust Volumetric Medical Segmentation"
-    (MICCAI 2023): the AlexNet variant of LPIPS (Zhang et al., CVPR 2018; heads of version 0.1) compares every slice
-    along the last axis, as an image of three equal channels scaled to [-1, 1], and the mean over slices is taken.
-    Several channels are compared one by one, and their mean is taken.
-
-    The value is a distance: 0 for identical volumes, larger for less similar ones. Papers print it as the similarity
-    ``100 * (1 - LPIPS)``, in percent.
+    As in Hanif et al. (MICCAI 2023): the AlexNet variant of LPIPS (Zhang et al., CVPR 2018; heads of version 0.1)
+    compares the slices along the last axis, each channel as an image of three equal ones scaled to [-1, 1], and the
+    mean is taken. A distance, 0 for identical volumes; papers print the similarity ``100 * (1 - LPIPS)``, in percent.
 
     Args:
-        reduction: how to reduce the values of several volumes in :py:meth:`aggregate`, one of ``"none"``, ``"mean"``,
-            ``"sum"``, ``"mean_batch"``, ``"sum_batch"``, ``"mean_channel"``, ``"sum_channel"``.
-        get_not_nans: whether :py:meth:`aggregate` returns ``(metric, not_nans)``.
+        reduction: how :py:meth:`aggregate` reduces the values of several volumes, a name of ``MetricReduction``.
+        get_not_nans: whether it returns ``(metric, not_nans)``.
         trunk: file with a torchvision AlexNet state dict (``.pth``), read without running any code in it. ``None``
             looks in this package's cache, then among torch hub's checkpoints, then tries torchvision's download.
         device: where to compute; ``None`` computes where ``y_pred`` is.
@@ -48,7 +43,6 @@ class LPIPSMetric(SliceMetric):
         metric = LPIPSMetric()
         metric(y_pred=adversarial, y=clean)  # two tensors (B, C, H, W, D) with values in [0, 1]
         similarity = 100 * (1 - metric.aggregate().item())
-        metric.reset()
     """
 
     name = "AlexNet"

@@ -59,23 +59,17 @@ class SliceMetric(RegressionMetric):
 class SliceSimilarityMetric(SliceMetric):
     """HaarPSI or GMSD of volumes, slice by slice: measures of likeness that no attack of this package optimises.
 
-    Slices along the last axis, and channels, are compared one by one by the package piq, and their mean is taken.
-
-    ``"haarpsi"`` is the Haar wavelet-based perceptual similarity index (Reisenhofer et al., 2018) in its setting for
-    medical images, HaarPSI_MED: C = 5 and alpha = 4.9 (Karner et al., ISBI 2025, arXiv 2410.24098). In [0, 1], 1 for
-    identical volumes; slices must be 16 x 16 or larger.
-
-    ``"gmsd"`` is the gradient magnitude similarity deviation (Xue et al., 2014, arXiv 1308.3052), a distance in
-    [0, 0.5], 0 for identical volumes; slices must be 6 x 6 or larger.
+    The package piq compares slices along the last axis, and channels, one by one, and their mean is taken.
 
     Args:
-        measure: ``"haarpsi"`` or ``"gmsd"``.
-        reduction: see :class:`LPIPSMetric`.
-        skip_small: likewise.
+        measure: ``"haarpsi"``, the Haar wavelet-based perceptual similarity index (Reisenhofer et al., 2018) in its
+            setting for medical images, HaarPSI_MED: C = 5 and alpha = 4.9 (Karner et al., ISBI 2025, arXiv 2410.24098);
+            in [0, 1], 1 for identical volumes, of slices of 16 x 16 or larger. ``"gmsd"``, the gradient magnitude
+            similarity deviation (Xue et al., 2014, arXiv 1308.3052), a distance in [0, 0.5], of 6 x 6 or larger.
+        reduction, skip_small: see :class:`LPIPSMetric`.
 
     Raises:
         ImportError: If piq is not installed.
-        ValueError: If ``measure`` is neither of both.
     """
 
     def __init__(self, measure: Measure, reduction: str = "mean", *, skip_small: bool = False) -> None:

