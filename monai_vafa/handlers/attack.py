@@ -26,12 +26,12 @@ class AttackHandler:
     Attached to a ``SupervisedTrainer`` this is adversarial training with any attack; attached to a
     ``SupervisedEvaluator`` it makes every metric one under attack. The attack is given the label of the batch; without
     one it takes the network's own prediction. With a :class:`monai.inferers.SlidingWindowInferer` it works on windows
-    of that size side by side (:class:`monai_vafa.attacks.SlidingWindowAttack`), otherwise on the whole batch.
+    of that size (:class:`monai_vafa.attacks.SlidingWindowAttack`), otherwise on the whole batch.
 
     The network is attacked without its parallel wrapper, in eval mode, and left as it was. In a training, the seed of
-    the attack is its own plus the iteration, so that random starts and noise differ between iterations. Attach the
-    handler on every rank: multi-GPU configs of the zoo drop some of ``train#handlers`` on ranks above 0, so attach it
-    in ``initialize`` there, as in ``"$@attack_handler.attach(@train#trainer)"``. Attaching it twice has no effect.
+    the attack is its own plus the iteration. Attach all handlers of this package on every rank; attaching one twice has
+    no effect. Multi-GPU configs of the zoo drop some of ``train#handlers`` on ranks above 0: attach them in
+    ``initialize`` there, as in ``"$@attack_handler.attach(@train#trainer)"``.
 
     Args:
         attack: any untargeted attack of :mod:`monai_vafa.attacks`. Its ``intensity_range`` must include what random
@@ -70,10 +70,9 @@ def check_attack(attack: Attack) -> Attack:
 
 def attack_of_iteration(attack: Attack, engine: SupervisedEngine) -> Attack:
     """The attack with the seed of this iteration: it changes in a training, so that no network learns one noise."""
-    if not isinstance(engine, SupervisedTrainer):
-        return attack
-    attack = copy.copy(attack)
-    attack.seed += engine.state.iteration
+    if isinstance(engine, SupervisedTrainer):
+        attack = copy.copy(attack)
+        attack.seed += engine.state.iteration
     return attack
 
 
@@ -94,9 +93,7 @@ class _WithInputs(torch.nn.Module):
 
     def __init__(self, network: torch.nn.Module, args: tuple, kwargs: Mapping[str, Any]) -> None:
         super().__init__()
-        self.network = network
-        self.args = args
-        self.kwargs = kwargs
+        self.network, self.args, self.kwargs = network, args, kwargs
 
     def forward(self, image: torch.Tensor) -> Any:
         return self.network(image, *self.args, **self.kwargs)

@@ -39,12 +39,11 @@ class TrainingCheckpoint:
     ``model.pt`` is a state dict, written whenever the key metric of a validation is the best so far. The weights at the
     end of the training are always validated, by this handler if by no other. ``last.pt`` holds network, optimizer,
     schedule, trainer, the best metric and what the training started from, and is written at the end of epochs; attach
-    the handler after those that validate, so that ``last.pt`` includes their results. ``summary.json`` says the same
-    in words: status, start with the SHA-256 of the first weights, epoch, best epoch and its metric, SHA-256 of
-    ``model.pt``.
+    the handler after those that validate, so that ``last.pt`` includes their results. ``summary.json`` has status,
+    start with the SHA-256 of the first weights, epoch, best epoch and its metric, SHA-256 of ``model.pt``.
 
     Files are written by the first rank, and replaced in one step. One training at a time has the folder; a new one
-    renames the files of an earlier one to ``earlier_*``. Attach the handler on every rank; twice has no effect.
+    renames the files of an earlier one to ``earlier_*``. Attach the handler on every rank.
 
     Args:
         ckpt_dir: folder of the files; made in the first epoch.
@@ -73,8 +72,7 @@ class TrainingCheckpoint:
         self.resume = resume
         self.start = dict(start or {})
         self.best: dict[str, Any] = {}  # epoch, metric and score of the best validation
-        self._trainer: Any = None
-        self._state: dict[str, Any] = {}  # name -> what last.pt holds the state of
+        self._state: dict[str, Any] = {}  # name -> what last.pt holds the state of; once the training has started
         self._began = False
         self._validated = -1  # iteration of the last validation
 
@@ -108,16 +106,16 @@ class TrainingCheckpoint:
 
     def _start(self, engine: Any) -> None:
         """Check that there is something to choose weights by, and load what is to be resumed; write nothing."""
-        if self._trainer is not None:  # a trainer that runs again goes on
+        if self._state:  # a trainer that runs again goes on
             return
         if self.evaluator.state.key_metric_name is None or self.evaluator.state.epoch_length == 0:
             raise ValueError("evaluator has no key metric or no data: no weights could be chosen. Give it both.")
-        self._trainer, network = engine, inner_network(engine.network)
+        network = inner_network(engine.network)
         rates = [float(group.get("initial_lr", group["lr"])) for group in engine.optimizer.param_groups]
         self.start |= {"learning_rate": rates, "weights_sha256": _weights_sha256(network)}
-        self._state = {"record": self, "model": network, "optimizer": engine.optimizer, "trainer": engine}
-        optional = {"lr_scheduler": self.lr_scheduler, "scaler": getattr(engine, "scaler", None)}
-        self._state |= {name: part for name, part in optional.items() if part is not None}
+        parts = {"record": self, "model": network, "optimizer": engine.optimizer, "trainer": engine}
+        parts |= {"lr_scheduler": self.lr_scheduler, "scaler": getattr(engine, "scaler", None)}
+        self._state = {name: part for name, part in parts.items() if part is not None}
         if self.resume:
             self._load(engine)
 
@@ -153,9 +151,9 @@ class TrainingCheckpoint:
         self._write_summary("running")
 
     def _save_best(self, evaluator: Engine) -> None:
-        if self._trainer is None:
+        if not self._state:
             return
-        state, metric = self._trainer.state, self.evaluator.state.key_metric_name
+        state, metric = self._state["trainer"].state, self.evaluator.state.key_metric_name
         self._validated, score = state.iteration, float(self.evaluator.state.metrics[metric])
         if not math.isfinite(score):
             logger.warning("%s is %s: these weights are not kept", metric, score)
@@ -200,7 +198,7 @@ class TrainingCheckpoint:
 
     @idist.one_rank_only()
     def _write_summary(self, status: str) -> None:
-        state = self._trainer.state
+        state = self._state["trainer"].state
         best = {**self.best, "model_sha256": file_sha256(self.ckpt_dir / _MODEL)} if self.best else None
         progress = {"status": status, "epoch": state.epoch, "max_epochs": state.max_epochs}
         write_json(self.ckpt_dir / _SUMMARY, {**progress, "start": self.start, "best": best})

@@ -20,18 +20,12 @@ class EpochSeedHandler:
     """
     Seed everything random at the start of each epoch, so that a resumed training continues like an uninterrupted one.
 
-    A checkpoint of network, optimizer, schedule and trainer does not cover the order of the data, random transforms,
-    dropout, or the seeds of workers. With this handler they depend on the seed, the epoch and the rank alone: a
-    training that was killed and resumes from a checkpoint at the end of an epoch repeats what it would have done. Each
-    epoch starts at the beginning of the data loader, with new workers, also where they are persistent: old ones would
-    go on with the random numbers of earlier epochs. Attaching the handler twice has no effect.
+    The order of the data, random transforms, dropout and the seeds of workers, which no checkpoint covers, depend on
+    the seed, the epoch and the rank alone. Each epoch starts at the beginning of the data loader, with new workers,
+    also where they are persistent: old ones would go on with the random numbers of earlier epochs.
 
     Args:
-        seed: seed of the training, 0 or more.
-
-    Raises:
-        TypeError: If ``seed`` is not a number.
-        ValueError: If it is not an integer, or below 0.
+        seed: seed of the training, an integer of 0 or more; anything else is a TypeError or ValueError.
     """
 
     def __init__(self, seed: int = 0) -> None:

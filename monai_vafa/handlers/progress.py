@@ -12,8 +12,7 @@ class TrainingProgress:
     """
     One progress bar over all iterations of a training, with the time left, on the first rank.
 
-    Ignite's ``ProgressBar`` starts anew in each epoch; this one knows where the training ends, and where a resumed one
-    starts. Attaching it twice has no effect.
+    Ignite's ``ProgressBar`` starts anew in each epoch; this one knows where a training ends and a resumed one starts.
 
     Args:
         desc: text before the bar.

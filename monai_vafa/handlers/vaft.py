@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -51,22 +52,16 @@ class VAFTHandler:
 
     The trainer's loss is the first term. The others are added at ``LOSS_COMPLETED``, which MONAI fires before the
     backward pass and within autocast, so mixed precision, gradient accumulation and other handlers work as before.
-    ``engine.state.output`` holds the sum as ``loss``, and the terms that are computed, before their weights, as
-    ``loss_clean``, ``loss_adversarial`` and ``loss_frequency`` (see :func:`vaft_losses`). With deep supervision, the
-    losses of the trainer take the list of outputs, the frequency loss their full resolution. If only the second term
-    has a weight, this is plain adversarial training: the trainer's own pass takes ``X'``, and there is no other.
+    ``engine.state.output`` holds their sum and what :func:`vaft_losses` returns. With deep supervision, the losses of
+    the trainer take the list of outputs, the frequency loss their full resolution. If only the second term has a
+    weight, this is plain adversarial training: the trainer's own pass takes ``X'``, and there is no other.
 
     Under ``DistributedDataParallel`` the adversarial batch goes through the inner network: the wrapper would overwrite
-    the buffers that the clean pass still needs. Gradients of both passes are reduced all the same. About ranks above
-    0, see :class:`AttackHandler`. Attaching the handler twice has no effect.
-
-    A training that would attack in no iteration is refused when it starts; one that attacked in vain ends with a
-    warning.
+    the buffers that the clean pass still needs. Gradients of both passes are reduced all the same. A training that
+    would attack in no iteration is refused when it starts; one that attacked in vain ends with a warning.
 
     Args:
-        attack: makes ``X'``, untargeted; ``None`` for VAFA with its defaults (``upstream``). Its ``intensity_range``
-            must include what random transforms make of the images, or be ``None``. Its seed changes with the
-            iterations.
+        attack: makes ``X'``, see :class:`AttackHandler`; ``None`` for VAFA with its defaults (``upstream``).
         adversarial_loss: ``loss(prediction, label)`` of the second term; ``None`` for the trainer's own.
         frequency_loss: ``loss(adversarial_logits, clean_logits)`` of the third term; ``None`` for none ("VAFA without
             FR" of the paper's Table 2).
@@ -79,8 +74,7 @@ class VAFTHandler:
 
     Raises:
         TypeError: If ``attack`` is not an attack, or ``every`` or ``warmup_epochs`` not a number.
-        ValueError: If ``attack`` is targeted, a weight is below 0, the weights leave out the label or ``X'``, or
-            ``every`` or ``warmup_epochs`` is out of range.
+        ValueError: If ``attack`` is targeted, the weights leave out the label or ``X'``, or a number is out of range.
     """
 
     def __init__(
@@ -133,10 +127,8 @@ class VAFTHandler:
         """Refuse a training in which no iteration is one that attacks."""
         self._changed = []
         epochs, length = engine.state.max_epochs, engine.state.epoch_length
-        if epochs is None:
-            return
         # Without a length, only the warm-up can be judged.
-        last = epochs if length is None else epochs * length // self.every * self.every
+        last = math.inf if epochs is None else epochs if length is None else epochs * length // self.every * self.every
         if last <= self.warmup_epochs * (length or 1):
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs} and every={self.every} leave no iteration with an attack in "
@@ -145,10 +137,8 @@ class VAFTHandler:
 
     def _tell(self, engine: Engine) -> None:
         if not any(self._changed):
-            logger.warning(
-                "this training is not hardened by it: VAFT attacked in %d iterations and changed no image",
-                len(self._changed),
-            )
+            told = "this training is not hardened by it: VAFT attacked in %d iterations and changed no image"
+            logger.warning(told, len(self._changed))
 
     def _attacks(self, engine: SupervisedTrainer) -> bool:
         return engine.state.epoch > self.warmup_epochs and engine.state.iteration % self.every == 0
