@@ -22,12 +22,12 @@ from monai.utils import ImageMetaKey, convert_to_tensor, ensure_tuple
 from monai_vafa.attacks import Attack
 from monai_vafa.attacks.checks import check_image_values
 from monai_vafa.metrics import changed_voxel_rate
-from monai_vafa.networks.modes import eval_mode
 from monai_vafa.outputs import predicted_labels
 from monai_vafa.results.files import same_name, unicode_text
 from monai_vafa.results.schema import CLEAN
 from monai_vafa.target import Target
 
+from .forward import ask, second_pass
 from .rows import AttackRows, AttackSpec, check_attacks
 from .scoring import (
     check_classes,
@@ -84,7 +84,8 @@ class AttackScores:
     changed_voxel_rate: float  # share of labelled voxels whose prediction differs from that for the clean image
     steps: int  # 0 for attacks without steps
     seconds: float
-    # nonfinite_gradient, a share of the voxels, and zero_gradient, of the steps; each only where above 0
+    # nonfinite_gradient, a share of the voxels, and zero_gradient, of the steps, each only where above 0; for the clean
+    # image what second_pass found
     lost: dict[str, float] = field(default_factory=dict)
     volumes: Volumes | None = field(default=None, repr=False)  # None where they are not kept
 
@@ -128,10 +129,14 @@ def attack_case(
     among them, ``None`` for all.
     """
     case = as_case(target, target.preprocess(item))
-    clean, counted = predict(target, case.image), ~void_voxels(target, case.label)[0, 0]
+    logits = ask(target, case.image)
+    clean, counted = predicted_labels(logits, target.activation), ~void_voxels(target, case.label)[0, 0]
+    logits = logits.cpu()  # two answers may be more than the device holds
+    found = second_pass(target, case.image, logits) if rows is None or CLEAN in rows else {}
+    del logits
     for row in (row for row in (CLEAN, *attacks) if rows is None or row in rows):
         logger.info("%s: %s", name, row)
-        adversarial, prediction, steps, seconds, lost = case.image, clean, 0, 0.0, {}
+        adversarial, prediction, steps, seconds, lost = case.image, clean, 0, 0.0, found
         if row != CLEAN:
             attack, aim = attacks[row], case.label
             if attack.targeted and settings.aim is not None:
@@ -247,8 +252,7 @@ def as_case(target: Target, loaded: Mapping[str, Any]) -> Case:
 
 def predict(target: Target, image: torch.Tensor) -> torch.Tensor:
     """The network's prediction for a volume."""
-    with eval_mode(target.network):
-        return predicted_labels(target.logits(image.clone()), target.activation)
+    return predicted_labels(ask(target, image), target.activation)
 
 
 def named_cases(items: Sequence[Mapping[str, Any]], image_key: str) -> dict[str, Mapping[str, Any]]:

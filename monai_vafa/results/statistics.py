@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from .schema import CLEAN, Comparison, Statistics
+from .schema import CLEAN, LOST_GRADIENTS, Comparison, Statistics
 
 CONFIDENCE, ALPHA = 0.95, 0.05
 FEW_CASES = 10
@@ -127,7 +127,9 @@ def column_values(rows: Iterable[Mapping[str, Any]], column: str) -> dict[str, f
 
 def column_means(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, float | None]:
     """Mean of each column but the keys over the rows of a CSV file that have a value in it."""
-    columns = dict.fromkeys(key for row in rows for key in row if key not in keys)
+    # what is there only where something is wrong has no cells in an unbroken run, and empty ones in one that went on
+    told = (key for row in rows for key, cell in row.items() if key not in keys and (cell or key not in LOST_GRADIENTS))
+    columns = dict.fromkeys(told)
     return {column: mean(float(row[column]) for row in rows if row.get(column)) for column in columns}
 
 

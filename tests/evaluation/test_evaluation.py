@@ -44,7 +44,8 @@ def test_result_files(evaluator, tmp_path):
     assert len(metrics) == 3 * 3 * 3
     assert list(metrics[0]) == ["case", "attack", "class", "dsc", "hd95", "nsd", "voxels"]
     damage = "dsc dsc_foreground hd95 hd95_foreground nsd nsd_foreground"
-    columns = f"case attack {damage} lpips psnr linf rmse changed_voxel_rate steps seconds"
+    other = "lpips psnr linf rmse changed_voxel_rate steps seconds unstable_logits inner_gradients"
+    columns = f"case attack {damage} {other}"
     assert list(cases[0]) == columns.split()
     clean, attacked = cases[0], cases[2]
     assert (float(clean["linf"]), float(clean["rmse"]), float(clean["changed_voxel_rate"])) == (0, 0, 0)
