@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +10,9 @@ import torch.nn.functional as F
 
 from monai_vafa.outputs import as_logits
 
+from .gradient import where_active
 from .objective import Objective
 from .pgd import MomentumIterative
-
-Box = tuple[slice, ...]  # of a volume (C, *spatial)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -25,7 +23,7 @@ class DiverseInputsIterative(MomentumIterative):
     At each step a volume is, with probability ``diversity``, resized to a random share of its sides and padded at
     random with its lowest value (arXiv 1803.06978, Section 3.2; there it grows, but many networks take one size only).
     The logits are mapped back to the image's own grid before the loss, so labels and losses stay as they are, and the
-    gradient goes through all of it, trilinear (bilinear in 2-D).
+    gradient goes through all of it. Both are trilinear, bilinear in 2-D.
 
     Args:
         diversity: probability p of the paper, in [0, 1]; with 0 it is MI-FGSM.
@@ -45,43 +43,23 @@ class DiverseInputsIterative(MomentumIterative):
             raise ValueError(f"smallest={self.smallest} must be a share of the sides, above 0 and at most 1.")
 
     def _ask(self, objective: Objective, image: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        boxes = [self._box(image.shape[2:], generator) for generator in objective.draws.generators]
+        rand = torch.stack([torch.rand(image.ndim, generator=generator) for generator in objective.draws.generators])
+        resized, rand = rand[:, 0].to(image.device) < self.diversity, rand.to(image)
+        share = 1 - (1 - self.smallest) * rand[:, 1:2]
+        place = (1 - share) * (2 * rand[:, 2:] - 1)  # of the centre; the image reaches from -1 to 1
 
         def network(own: torch.Tensor) -> torch.Tensor:
-            logits = as_logits(objective.network(_each(_shrunk, own, boxes)))
-            # Logits of another size are refused by the objective.
-            return _each(_grown, logits, boxes) if logits.shape[2:] == own.shape[2:] else logits
+            lowest = own.detach().flatten(1).amin(1).reshape(-1, *[1] * (own.ndim - 1))
+            seen = where_active(resized, (_moved(own - lowest, 1 / share, -place / share) + lowest).to(own.dtype), own)
+            logits = as_logits(objective.network(seen))
+            return where_active(resized, _moved(logits, share, place).to(logits.dtype), logits)
 
         gain, success = objective(image, self._loss_at(step), network)
-        # A network is fooled when it errs on the image itself.
-        return gain, success & torch.tensor([box is None for box in boxes], device=success.device)
-
-    def _box(self, sides: Sequence[int], generator: torch.Generator) -> Box | None:
-        """Where a volume of these sides is put; ``None`` where it stays as it is."""
-        chance, share, *places = torch.rand(2 + len(sides), generator=generator).tolist()
-        share = self.smallest + (1 - self.smallest) * share
-        small = [max(round(share * side), 1) for side in sides]
-        if chance >= self.diversity or small == list(sides):
-            return None
-        starts = [int(place * (side - s + 1)) for place, side, s in zip(places, sides, small, strict=True)]
-        return (slice(None), *(slice(start, start + s) for start, s in zip(starts, small, strict=True)))
+        return gain, success & ~resized  # a network is fooled when it errs on the image itself
 
 
-def _each(change: Callable, volumes: torch.Tensor, boxes: Sequence[Box | None]) -> torch.Tensor:
-    changed = [v if box is None else change(v, box) for v, box in zip(volumes, boxes, strict=True)]
-    return torch.stack(changed)
-
-
-def _shrunk(volume: torch.Tensor, box: Box) -> torch.Tensor:
-    seen = torch.full_like(volume, float(volume.detach().min()))
-    seen[box] = _resized(volume, seen[box].shape[1:])
-    return seen
-
-
-def _grown(volume: torch.Tensor, box: Box) -> torch.Tensor:
-    return _resized(volume[box], volume.shape[1:])
-
-
-def _resized(volume: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
-    mode = "trilinear" if len(sides) == 3 else "bilinear"
-    return F.interpolate(volume[None].float(), tuple(sides), mode=mode)[0].to(volume.dtype)
+def _moved(volumes: torch.Tensor, scale: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+    """Volumes sampled at ``scale x + place``, 0 outside."""
+    matrix = torch.cat([torch.diag_embed(scale.expand(place.shape)), place[..., None]], 2)
+    grid = F.affine_grid(matrix, list(volumes.shape), align_corners=False)
+    return F.grid_sample(volumes.float(), grid, align_corners=False)

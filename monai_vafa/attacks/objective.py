@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 
@@ -79,7 +79,7 @@ class Objective:
             return self.label.argmax(1, keepdim=True)
         return self.label
 
-    def logits(self, image: torch.Tensor, network: Callable[[torch.Tensor], Any] | None = None) -> torch.Tensor:
+    def logits(self, image: torch.Tensor, network: Callable | None = None) -> torch.Tensor:
         """Float32 logits of an image in its own units; ``network`` replaces the own."""
         # A copy: networks may work in place.
         own = image.clone() if image.dtype == self._dtype else image.to(self._dtype)
@@ -88,10 +88,7 @@ class Objective:
         return logits.float()
 
     def __call__(
-        self,
-        image: torch.Tensor,
-        loss: LossFunction | None = None,
-        network: Callable[[torch.Tensor], Any] | None = None,
+        self, image: torch.Tensor, loss: LossFunction | None = None, network: Callable | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gain (targeted: minus the loss) and success, ``(B,)``, of an image in [0, 1]; the others replace the own."""
         logits = self.logits(image * self._width + self._low, network)

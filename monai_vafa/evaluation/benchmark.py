@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from monai.metrics import CumulativeIterationMetric
@@ -19,6 +19,7 @@ from monai_vafa.data.paths import check_path
 from monai_vafa.results.files import folder_lock, inside, same_name, write_json
 from monai_vafa.results.schema import BENCHMARK, BenchmarkFile
 from monai_vafa.target import Target
+from monai_vafa.target.ensemble import Ensemble
 
 from .evaluator import AttackEvaluator
 from .record import raise_failures, root_cause, status_kept
@@ -46,6 +47,9 @@ class Benchmark:
         cases: model name -> image and label files; ``None`` for each target's own.
         output_dir: folder of the benchmark.
         transfer: whether to show the volumes of the attacks, without their variations, to the other models.
+        ensembles: name -> models, at least two: the mean of their logits is one more model under attack, and transfer
+            shows its volumes to the models that are left out, of which the attacker knows nothing (see
+            :class:`~monai_vafa.target.ensemble.Ensemble`). A list of models makes one ensemble, ``"ensemble"``.
         worst_cases: name of a group -> attacks, of which the report takes the worst for each case.
         checklist: whether the report examines the attacks themselves (do more steps or larger budgets help, do seeds
             agree).
@@ -77,6 +81,7 @@ class Benchmark:
         output_dir: str | os.PathLike,
         cases: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
         transfer: bool = True,
+        ensembles: Mapping[str, Sequence[str]] | Sequence[str] = (),
         worst_cases: Mapping[str, Sequence[str]] | None = None,
         checklist: bool = False,
         checklist_roles: Mapping[str, Any] | None = None,
@@ -90,6 +95,14 @@ class Benchmark:
     ) -> None:
         if not targets:
             raise ValueError("targets is empty: name at least one model.")
+        if not isinstance(ensembles, Mapping):
+            ensembles = {"ensemble": ensembles} if ensembles else {}
+        for name, members in ensembles.items():
+            if name in targets or not all(member in targets for member in members):
+                known = ", ".join(targets)
+                raise ValueError(f"ensembles[{name!r}]={members!r} must have another name, and models, of {known}.")
+            targets = {**targets, name: cast(Target, Ensemble(name, {each: targets[each] for each in members}))}
+            cases = None if cases is None else {**cases, name: cases[members[0]]}
         folders = ["figures", *targets]
         if two := same_name(folders):
             raise ValueError(

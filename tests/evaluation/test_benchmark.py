@@ -16,6 +16,7 @@ from monai.transforms import Compose, LoadImaged, Orientationd, ScaleIntensityRa
 from monai_vafa.evaluation import AttackRows, transfer
 from monai_vafa.paper.hardening import hardening_table
 from monai_vafa.report.benchmark import Benchmark as ReadBenchmark
+from monai_vafa.target.inference import LogitNetwork
 
 from .conftest import HIGH, LOW
 
@@ -257,3 +258,84 @@ def test_what_can_not_work_is_refused_at_once(benchmark, tmp_path, changes, erro
 def test_transfer_needs_folders(evaluator):
     with pytest.raises(ValueError, match=r"evaluators\['a'\] has no output_dir"):
         transfer.Transfer({"a": evaluator(output_dir=None)}, ["vafa"], "out")
+
+
+def test_an_ensemble_is_the_mean_of_its_models_and_is_shown_to_the_others(benchmark, tmp_path):
+    made = benchmark(models=("a", "b", "c"), ensembles={"all but c": ["a", "b"]})
+    made.run()
+    made.raise_if_failed()
+    folder = tmp_path / "benchmark"
+    assert record(tmp_path)["models"] == ["a", "b", "c", "all but c"]
+    targets = {name: evaluator.target for name, evaluator in made.evaluators.items()}
+    image = torch.rand(1, 1, 16, 16, 20, generator=torch.Generator().manual_seed(0))
+    mean = (targets["a"].logits(image) + targets["b"].logits(image)) / 2
+    assert torch.allclose(targets["all but c"].logits(image), mean, atol=1e-6)
+    window = image[..., :8, :8, :8]
+    with torch.no_grad():
+        own = (targets["a"].network(window) + targets["b"].network(window)) / 2
+        assert torch.allclose(targets["all but c"].network(window), own, atol=1e-6)
+    sent = [row for row in read(folder / "transfer.csv") if row["source"] == "all but c"]
+    assert [(row["case"], row["target"], row["attack"]) for row in sent][:6] == [
+        ("case0", target, attack) for target in "abc" for attack in ("quantize_only", "vafa")
+    ]
+    summary = json.loads((folder / "all but c" / "summary.json").read_text())
+    assert summary["description"] == "all but c: mean of the logits of a, b."
+    assert list(summary["parameters"]["target"]["ensemble"]) == ["a", "b"]
+    attacked = [
+        nib.load(folder / name / "adversarial" / "case0_vafa.nii.gz").get_fdata() for name in ("a", "all but c")
+    ]
+    assert not np.array_equal(*attacked)
+
+
+def test_networks_of_an_ensemble_that_give_probabilities_give_logits(benchmark, network):
+    probable = torch.nn.Sequential(network, torch.nn.Softmax(1))
+    made = benchmark(
+        of_targets={"a": {"network": network}, "b": {"network": LogitNetwork(probable)}}, ensembles=["a", "b"]
+    )
+    target = made.evaluators["ensemble"].target
+    image = torch.rand(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    made.evaluators["b"].target.network = probable  # as before a first prediction; exchanged by it
+    before = target.network(image)
+    made.evaluators["b"].target.network = LogitNetwork(probable)
+    after = target.network(image)
+    assert torch.allclose(
+        after.softmax(1), (network(image) / 2 + network(image).log_softmax(1) / 2).softmax(1), atol=1e-5
+    )
+    assert not torch.allclose(before, after)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": ["background", "b", "a"]}, "class_names of 'b' is .*, that of 'a'"),
+        ({"activation": "sigmoid"}, "activation of 'b' is sigmoid, that of 'a' softmax"),
+        ({"roi_size": 4}, "roi_size of 'b' is 4, that of 'a' 8"),
+        ({"intensity_range": None}, "intensity_range of 'b' is None"),
+    ],
+)
+def test_models_of_an_ensemble_must_agree(benchmark, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=f"ensemble 'ensemble': {message}"):
+        benchmark(of_targets={"b": changes}, ensembles=["a", "b"])
+    assert not (tmp_path / "benchmark").exists()
+
+
+def test_models_of_an_ensemble_must_see_the_same_image(benchmark):
+    keys = ["image", "label"]
+    scale = ScaleIntensityRanged("image", LOW, HIGH, 0.0, 1.0, clip=True)
+    flipped = Compose([LoadImaged(keys, ensure_channel_first=True), Orientationd(keys, "LPS", labels=None), scale])
+    darker = Compose([LoadImaged(keys, ensure_channel_first=True), ScaleIntensityRanged("image", LOW, 300, 0, 1, True)])
+    for transform in (flipped, darker):
+        made = benchmark(of_targets={"b": {"transform": transform}}, ensembles=["a", "b"], transfer=False)
+        evaluator = made.evaluators["ensemble"]
+        with pytest.raises(ValueError, match=r"ensemble 'ensemble': 'b' preprocesses .*case0.* differently"):
+            evaluator.target.preprocess(evaluator.items["case0"])
+
+
+@pytest.mark.parametrize("ensembles", [{"a": ["a", "b"]}, {"both": ["a", "d"]}, ["a", "d"]])
+def test_ensembles_have_names_of_their_own_and_models_that_exist(benchmark, ensembles):
+    with pytest.raises(
+        ValueError, match=r"ensembles\['\w+'\]=\['a', '[bd]'\] must have another name, and models, of a, b"
+    ):
+        benchmark(ensembles=ensembles)
+    with pytest.raises(ValueError, match=r"ensemble 'one' of .* must name at least two models"):
+        benchmark(ensembles={"one": ["a"]})
