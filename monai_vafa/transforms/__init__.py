@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from monai_vafa.attacks import ROSTER
+from monai_vafa.attacks import ROSTER, Attack
 
 from .attack import AttackTransform
 from .quantize import FrequencyQuantize, RandFrequencyQuantize
@@ -23,18 +23,17 @@ RandFrequencyQuantized = RandFrequencyQuantizeD = RandFrequencyQuantizeDict = di
 _SPELLINGS = ("", "d", "D", "Dict")
 
 
-def _of_roster() -> dict[str, tuple[str, bool]]:
-    """Each name of a transform in the roster, with the entry and whether it is a dictionary version."""
-    named = [(entry.transform, name) for name, entry in ROSTER.items() if entry.transform is not None]
-    return {transform + end: (name, end != "") for transform, name in named for end in _SPELLINGS}
+def _of_roster() -> dict[str, tuple[str, type[Attack], bool]]:
+    """Each name of a transform in the roster: its array name, its attack, and whether it is a dictionary version."""
+    named = [(entry.transform, entry.attack) for entry in ROSTER.values() if entry.transform is not None]
+    return {name + end: (name, attack, end != "") for name, attack in named for end in _SPELLINGS}
 
 
 def __getattr__(name: str) -> Any:
     if name not in (known := _of_roster()):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    entry_name, dictionary = known[name]
-    entry = ROSTER[entry_name]
-    return attack_transforms(str(entry.transform), entry.attack)[dictionary]
+    array_name, attack, dictionary = known[name]
+    return attack_transforms(array_name, attack)[dictionary]
 
 
 def __dir__() -> list[str]:

@@ -28,14 +28,13 @@ class AttackTransform(Transform, Randomizable):
     :class:`monai.transforms.Compose` and MONAI's data loaders do too, each call draws another seed.
 
     A worker process of a data loader attacks a copy of the network, as it was when the worker was started, and warns of
-    it: with persistent workers, a training would have its first network attacked for ever. There,
-    :class:`monai_vafa.handlers.AttackHandler` attacks the network of each iteration.
+    it: in a training, use :class:`monai_vafa.handlers.AttackHandler`, which attacks the network of each iteration.
 
     Args:
         network: the network to attack; left as it was.
         attack: any attack of :mod:`monai_vafa.attacks`.
-        roi_size: attack window by window, with windows of this size in voxels; ``None`` attacks the image in one
-            piece, for images that fit the network's input.
+        roi_size: see :class:`monai_vafa.attacks.SlidingWindowAttack`; ``None`` attacks the image in one piece, for
+            images that fit the network's input.
         sw_batch_size: number of windows attacked at a time.
 
     Raises:
@@ -55,8 +54,7 @@ class AttackTransform(Transform, Randomizable):
         self.network = network
         self.attack = attack
         self.windows = SlidingWindowAttack(-1 if roi_size is None else roi_size, sw_batch_size)
-        self._fixed = False
-        self._seeded = False
+        self._fixed = self._seeded = False
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> AttackTransform:
         """Set the state that the seeds of the attack are drawn from."""
@@ -77,16 +75,13 @@ class AttackTransform(Transform, Randomizable):
         Attack one image.
 
         Args:
-            img: channel-first ``(C, *spatial)``, within the attack's ``intensity_range``.
+            img: channel-first ``(C, *spatial)``, see :meth:`monai_vafa.attacks.Attack.run`, also for errors.
             label: class map ``(1, *spatial)`` or one channel per class; ``None``: the network's own prediction of the
                 clean image is attacked.
             randomize: draw anew before.
 
         Returns:
             adversarial image, like ``img`` in type, floating dtype (float32 for integers) and meta data.
-
-        Raises:
-            ValueError: If image and label do not fit the attack, see :meth:`monai_vafa.attacks.Attack.run`.
         """
         if not self.attack.control and get_worker_info() is not None:
             warnings.warn(
@@ -97,10 +92,8 @@ class AttackTransform(Transform, Randomizable):
             )
         if randomize:
             self.randomize()
-        image = plain_tensor("img", img)
         labels = None if label is None else plain_tensor("label", label)[None]
-        adversarial = self.windows(self.attack, self.network, image[None], labels)[0]
-        return like_input(adversarial, img)
+        return like_input(self.windows(self.attack, self.network, plain_tensor("img", img)[None], labels)[0], img)
 
 
 def like_input(result: torch.Tensor, img: NdarrayOrTensor) -> NdarrayOrTensor:

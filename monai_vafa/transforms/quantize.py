@@ -41,21 +41,13 @@ class FrequencyQuantize(Transform):
         intensity_range: Sequence[float] | None = (0.0, 1.0),
     ) -> None:
         self.q = checks.check_positive("q", q)
-        if intensity_range is not None:
-            intensity_range = checks.check_range(intensity_range)
+        self.intensity_range = None if intensity_range is None else checks.check_range(intensity_range)
         block_sides(block_size)
         self.block_size = block_size
-        self.intensity_range = intensity_range
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """
-        Quantise one image.
-
-        Args:
-            img: channel-first ``(C, *spatial)`` with 1 to 3 spatial axes.
-
-        Returns:
-            like ``img`` in type, floating dtype (float32 for integers) and meta data.
+        Quantise one image ``(C, *spatial)`` with 1 to 3 spatial axes; type and meta data stay, integers become float32.
 
         Raises:
             ValueError: If ``img`` is empty or holds NaN or infinity, which would spread over a whole block.
@@ -75,12 +67,9 @@ class RandFrequencyQuantize(RandomizableTransform):
 
     Args:
         prob: probability of quantising at all.
-        q_range: range that the step is drawn from uniformly, in intensity levels (0-255 scale).
+        q_range: range above 0 that the step is drawn from uniformly, in intensity levels (0-255 scale).
 
     All others: see :class:`FrequencyQuantize`.
-
-    Raises:
-        ValueError: If ``q_range`` is not increasing or not above 0.
     """
 
     backend = FrequencyQuantize.backend

@@ -28,9 +28,7 @@ _LABEL = """
         label_key: key of the label; ``None``: the network's own prediction of the clean image is attacked."""
 _ATTACK_ARGS = """
     Args:
-        network: the network to attack; left as it was. Controls need none.
-        roi_size: see :class:`AttackTransform`.
-        sw_batch_size: see :class:`AttackTransform`.
+        network, roi_size, sw_batch_size: see :class:`AttackTransform`; controls need no network.
         seed: if given, all calls use it, whatever the random state of the transform.
 
     All others: see :class:`monai_vafa.attacks.{attack}`.
@@ -86,11 +84,8 @@ def dictionary_version(array: type[Transform]) -> Any:
     if takes_label:
         place = [p.name for p in parameters].index("roi_size")
         parameters.insert(place, _argument("label_key", "Hashable | None", None))
-    positional = [p for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
-    named = [p for p in parameters if p.kind is not Parameter.POSITIONAL_OR_KEYWORD]
-    keys = _argument("keys", "KeysCollection")
-    allow = _argument("allow_missing_keys", "bool", False)
-    explicit = Signature([keys, *positional, allow, *named])
+    parameters = [_argument("keys", "KeysCollection"), *parameters, _argument("allow_missing_keys", "bool", False)]
+    explicit = Signature(sorted(parameters, key=lambda p: p.kind))  # those that have to be named come last
 
     class Made(RandomDictionaryTransform if issubclass(array, Randomizable) else DictionaryTransform):  # type: ignore[misc]
         backend = array.backend
