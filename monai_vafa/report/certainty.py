@@ -46,7 +46,10 @@ def certainty_section(
     tables = [_table(model, made) for model, made in statistics.items()]
     if any(between.values()):
         header = ["models", "first", "second", "difference", "p"]
-        verdicts = [[attack, *_verdict(pair)] for attack, tested in between.items() for pair in tested]
+        verdicts = []
+        for attack, pair in ((attack, pair) for attack, tested in between.items() for pair in tested):
+            p = f"{pair['p_holm']:.2g}" + ("" if pair["p_holm"] < ALPHA else ", not significant")
+            verdicts.append([attack, pair["first"], pair["second"], f"{100 * pair['difference']:+.2f}", p])
         notes = ["DSC of the first minus that of the second; p: Wilcoxon signed-rank, Holm-corrected for each attack."]
         tables.append(Table("Between models", [header, *verdicts], notes, labels=3))
     return Section("How certain this is", tables)
@@ -82,27 +85,15 @@ def _tests(comparisons: Iterable[Comparison]) -> list[str]:
     pairs = list(comparisons)
     same = [f"{pair['first']} and {pair['second']}" for pair in pairs if pair["p_holm"] >= ALPHA]
     how = f"(Wilcoxon signed-rank over cases, Holm-corrected, pairs: {len(pairs)}, p < {ALPHA})"
-    if not pairs:
-        return []
-    if not same:
-        return [f"All pairs of rows differ significantly {how}."]
     if len(same) == len(pairs):
-        return [f"No two rows differ significantly {how}."]
-    return [f"All pairs of rows differ significantly {how} but for {', '.join(same)}."]
-
-
-def _verdict(pair: Comparison) -> list[str]:
-    difference = f"{100 * pair['difference']:+.2f}"
-    known = f"{pair['p_holm']:.2g}" if pair["p_holm"] < ALPHA else f"{pair['p_holm']:.2g}, not significant"
-    return [pair["first"], pair["second"], difference, known]
+        return [f"No two rows differ significantly {how}."] if pairs else []
+    but = f" but for {', '.join(same)}" if same else ""
+    return [f"All pairs of rows differ significantly {how}{but}."]
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """Statistics of a row as cells of a CSV file."""
-    intervals = {**row["intervals"], "drop": row["drop_interval"] or (None, None)}
-    bounds = {
-        f"{column}_{side}": bound
-        for column, pair in intervals.items()
-        for side, bound in zip(("low", "high"), pair, strict=True)
-    }
-    return {**row, **bounds, **row["by_size"]}
+    cells = {**row, **row["by_size"]}
+    for column, bounds in {**row["intervals"], "drop": row["drop_interval"] or (None, None)}.items():
+        cells[f"{column}_low"], cells[f"{column}_high"] = bounds
+    return cells

@@ -45,7 +45,8 @@ def publish(
             parts.append(_heading(section.title))
         if path:
             parts += [_image(path.relative_to(root), section.title), _paragraph(section.note, "note")]
-        parts.append(_tables(section.tables))
+        if section.tables:  # side by side if there is room
+            parts.append(f'<div class="tables">{"".join(map(_table, section.tables))}</div>')
     parts += [_heading("Units"), _paragraph(UNITS, "note"), _heading("Cases")]
     for folder, summary in runs.items() if drawing else ():
         for case, path in case_figures(root / folder, summary).items():
@@ -91,13 +92,8 @@ def _image(path: Path, text: str) -> str:
     return f'<p><a href="{where}"><img src="{where}" alt="{escape(text)}" loading="lazy"></a></p>'
 
 
-def _tables(tables: Iterable[Table]) -> str:
-    """Tables with their notes, side by side if there is room; verdicts are coloured, long cells wrapped."""
-    inside = "".join(map(_table, tables))
-    return f'<div class="tables">{inside}</div>' if inside else ""
-
-
 def _table(table: Table) -> str:
+    """A table with its notes; verdicts are coloured, long cells wrapped."""
     header, *rows = [_row(row, table.labels, "td" if i else "th") for i, row in enumerate(table.rows)]
     caption = f"<caption>{escape(table.title)}</caption>" if table.title else ""
     inside = f"{caption}<thead>{header}</thead><tbody>{''.join(rows)}</tbody>"

@@ -19,7 +19,7 @@ from .certainty import certainty_section
 from .checklist import checklist_section
 from .doubts import run_doubts
 from .page import publish
-from .tables import Section, Table, cell, class_table, damage_table, intervals, run_notes, score_columns
+from .tables import Section, Table, cell, class_table, damage_table, run_notes, score_columns
 from .visibility import visibility_section
 
 _WORST_COLUMNS = ("model", "group", "case", "attack", "dsc", "dsc_foreground", "lpips", "ssim")
@@ -57,7 +57,7 @@ def write_report(folder: str | os.PathLike) -> None:
             volume_name("predictions", case, LABEL)  # refuses names that lead out of the folder
         means, cases = summary["means"], case_rows(root, summary)
         statistics = {"": summary["statistics"]} if summary.get("statistics") else {}
-        damage = damage_table(means, "", run_notes(summary, cases), intervals(summary.get("statistics")))
+        damage = damage_table(means, "", run_notes(summary, cases), summary.get("statistics"))
         sections = [
             Section("Damage and visibility", [damage]),
             certainty_section(root, statistics),
@@ -81,11 +81,8 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
     """
     Write tables, figures, checklist and page of a benchmark, and log the tables.
 
-    Everything comes from the result files, so the report can be written again at any time, also for a benchmark of
-    which a part failed: it says what is missing. Figures need matplotlib; without it a warning says so and the rest is
-    written.
-
-    The files are listed on the page; units are those of ``cases.csv``.
+    As :func:`write_report`, from the result files alone, also for a benchmark of which a part failed: it says what is
+    missing. The page lists the files.
 
     Args:
         folder: result folder of a benchmark.
@@ -137,7 +134,7 @@ def damage_section(benchmark: Benchmark) -> Section:
             if group in means[model]
         ]
         notes += run_notes(summary, benchmark.cases[model])
-        tables.append(damage_table(means[model], model, notes, intervals(benchmark.statistics.get(model))))
+        tables.append(damage_table(means[model], model, notes, benchmark.statistics.get(model)))
     return Section("Damage and visibility", tables)
 
 

@@ -52,27 +52,17 @@ def cell_with_interval(column: str, value: float | None, interval: Sequence[floa
     return f"{cell(column, value)} ± {half:.1f}"
 
 
-def intervals(statistics: Mapping[str, Any] | None) -> dict[str, Mapping[str, Sequence[float]]]:
-    """Row -> column -> bounds of its mean, from the statistics of a run, if there are any."""
-    return {name: row["intervals"] for name, row in statistics["rows"].items()} if statistics else {}
-
-
 def damage_table(
     means: Mapping[str, Mapping[str, Any]],
     title: str = "",
     notes: Sequence[str] = (),
-    bounds: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
+    statistics: Mapping[str, Any] | None = None,
 ) -> Table:
-    """
-    Damage and visibility of each attack, from attack -> column -> mean; columns that no row has are left out.
-
-    ``bounds``: attack -> column -> bounds of the mean, for columns that have them.
-    """
-    columns, bounds = score_columns(means.values()), bounds or {}
-    rows = [
-        [name, *(cell_with_interval(column, row.get(column), bounds.get(name, {}).get(column)) for column in columns)]
-        for name, row in means.items()
-    ]
+    """Damage and visibility of each attack, from attack -> column -> mean, with intervals if there are statistics."""
+    columns, rows = score_columns(means.values()), []
+    for name, row in means.items():
+        bounds = statistics["rows"].get(name, {}).get("intervals", {}) if statistics else {}
+        rows.append([name, *(cell_with_interval(column, row.get(column), bounds.get(column)) for column in columns)])
     return Table(title, [["", *(_column(column).header for column in columns)], *rows], notes)
 
 
@@ -100,14 +90,9 @@ def run_notes(summary: Mapping[str, Any], cases: Iterable[Mapping[str, str]]) ->
         notes.append(f"Not measured here (the log says why): {', '.join(summary['unmeasured'])}.")
     if summary.get("activation") == "sigmoid":
         notes.append("Classes may overlap and none is background: fg, too, is the mean over all classes.")
-    return notes + undefined_notes(summary["means"])
-
-
-def undefined_notes(means: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Means that are not over all cases, since a value is undefined for some."""
-    return [
+    return notes + [
         f"{column} under {attack} is undefined for {count} cases; its mean is over the others."
-        for attack, row in means.items()
+        for attack, row in summary["means"].items()
         for column, count in row.get("undefined", {}).items()
         if column not in LOST_GRADIENTS
     ]
@@ -115,7 +100,7 @@ def undefined_notes(means: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def format_tables(summary: Mapping[str, Any]) -> str:
     """Tables of a run as text, from its ``summary.json``: damage and visibility of each attack, classes, and units."""
-    damage = damage_table(summary["means"], "", run_notes(summary, ()), intervals(summary.get("statistics")))
+    damage = damage_table(summary["means"], "", run_notes(summary, ()), summary.get("statistics"))
     return "\n\n".join([table_text(damage), table_text(class_table(summary["means"])), UNITS, summary["description"]])
 
 

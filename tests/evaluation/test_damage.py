@@ -10,7 +10,7 @@ from monai.metrics import CumulativeIterationMetric, MeanIoU, SurfaceDistanceMet
 
 from monai_vafa.evaluation import default_segmentation_metrics
 from monai_vafa.evaluation.scoring import class_means, mean_rows, segmentation_scores
-from monai_vafa.report.tables import undefined_notes
+from monai_vafa.report.tables import run_notes
 
 SIDES = (12, 10, 8)
 NAMES = ["background", "a", "b"]
@@ -80,4 +80,5 @@ def test_the_count_stands_beside_means_over_fewer_cases():
     cases = [{"case": c, "attack": "pgd", "ratio": v} for c, v in (("a", "0.5"), ("b", ""), ("c", "1"))]
     means = mean_rows(cases, [], ["pgd"])
     assert means["pgd"]["ratio"] == 0.75
-    assert undefined_notes(means) == ["ratio under pgd is undefined for 1 cases; its mean is over the others."]
+    summary = {"cases": {"a": "", "b": "", "c": ""}, "attacks": {}, "unmeasured": [], "means": means}
+    assert run_notes(summary, cases)[1:] == ["ratio under pgd is undefined for 1 cases; its mean is over the others."]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from monai_vafa.report.certainty import certainty_section
-from monai_vafa.report.tables import damage_table, intervals, table_text
+from monai_vafa.report.tables import damage_table, table_text
 from monai_vafa.results.statistics import run_statistics
 
 
@@ -86,7 +86,6 @@ def test_one_model_is_tested_against_nobody(tmp_path):
 def test_means_are_printed_with_half_of_their_interval():
     made = statistics({"strong": 0.4})
     low, high = made["rows"]["strong"]["intervals"]["dsc"]
-    table = damage_table({"strong": {"dsc": 0.4}, "other": {"dsc": 0.4}}, "", (), intervals(made))
+    table = damage_table({"strong": {"dsc": 0.4}, "other": {"dsc": 0.4}}, "", (), made)
     assert table.rows[1][1] == f"40.00 ± {50 * (high - low):.1f}"
     assert table.rows[2][1] == "40.00"
-    assert intervals(None) == {}
