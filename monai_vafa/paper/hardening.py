@@ -33,10 +33,9 @@ _MOST_ROWS = 8
 
 def hardening_table(benchmark: Benchmark) -> Table:
     """
-    Mean DSC in percent: a row per hardened model, a column for clean images and each base attack.
+    Mean DSC in percent: a row per hardened model, a column for clean images, each base attack and the worst case.
 
-    Last comes the group of attacks named "worst case", if the benchmark has it. A published number stands beside a
-    column whose attack has the paper's budget.
+    A published number stands beside a column whose attack has the paper's budget.
     """
     models, notes = benchmark.hardened, _uneven(benchmark)
     networks, trained_against = zip(*models.values(), strict=True)
@@ -113,14 +112,12 @@ def _uneven(benchmark: Benchmark) -> list[str]:
 
 def hardening_figure(benchmark: Benchmark) -> Path | None:
     """
-    Draw the first case like the paper's comparison of robust models: a row per hardened model, a column for the clean
-    image and each base attack.
+    Draw the first case like the paper's comparison of robust models: a row per model, a column for each base attack.
 
     A cell shows the image that was made against that model, its prediction painted over it, and the DSC of the case;
-    the first column shows the reference labels. The axial slice is the one that the attack with the lowest DSC changes
-    most on the model trained on clean images; models on other grids show the slice at the same height. If there are
-    more than six columns, clean and the strongest attacks are drawn; if there are more than eight models, those of one
-    network.
+    the first columns show the reference labels and the clean image. The axial slice is the one that the attack with the
+    lowest DSC changes most on the model trained on clean images; models on other grids show it at the same height. Of
+    many attacks the six strongest are drawn, of more than eight models those of one network.
     """
     if (chosen := _choose(benchmark)) is None:
         return None

@@ -26,15 +26,14 @@ def write_paper_report(folder: str | os.PathLike) -> None:
     """
     Write the report of a benchmark with tables in the layout of the paper, and its published numbers where they apply.
 
-    Arguments, files and errors are those of :func:`~monai_vafa.report.write_benchmark_report`. Table 1 and the sweeps
-    come for every benchmark; Table 2 and ``figures/hardening_CASE.png`` only if ``benchmark.json`` says which models
-    were hardened.
+    Otherwise as :func:`~monai_vafa.report.write_benchmark_report`. Table 2 and ``figures/hardening_CASE.png`` come only
+    if ``benchmark.json`` says which models were hardened.
     """
-    write_benchmark_report(folder, [_table_1, _table_2])
 
+    def table_1(benchmark: Benchmark) -> Section:
+        return Section("In the layout of the paper", [budget_table(benchmark), *sweep_tables(benchmark)])
 
-def _table_1(benchmark: Benchmark) -> Section:
-    return Section("In the layout of the paper", [budget_table(benchmark), *sweep_tables(benchmark)])
+    write_benchmark_report(folder, [table_1, _table_2])
 
 
 def _table_2(benchmark: Benchmark) -> Section:
@@ -47,12 +46,7 @@ def _table_2(benchmark: Benchmark) -> Section:
 
 
 def budget_table(benchmark: Benchmark) -> Table:
-    """
-    Table 1 of the paper: each model and attack at two budgets, ``DSC a / b``.
-
-    The budgets are the paper's: eps or sigma 4 and 8, q_max 20 and 30. An attack without these budgets is shown
-    by its base row alone.
-    """
+    """Table 1 of the paper: each model and attack at its two budgets, ``DSC a / b``, or else in its base row alone."""
     beside = benchmark.published == "synapse"
     rows = [["", "", "budget", *_HEADERS, *(f"published {name}" for name in _HEADERS if beside)]]
     for model in benchmark.models:
