@@ -8,6 +8,7 @@ from .base import Attack, AttackResult
 from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
 from .diverse_inputs import DiverseInputsIterative
 from .gradient import IterativeAttack, Perturbation
+from .padam import ProjectedAdam
 from .pgd import (
     BasicIterative,
     CosPGD,
@@ -42,6 +43,7 @@ __all__ = [
     "MomentumIterative",
     "PerceptualFrequencyAttack",
     "Perturbation",
+    "ProjectedAdam",
     "ProjectedGradientDescent",
     "QuantizeOnly",
     "RescaleOnly",

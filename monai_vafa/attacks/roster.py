@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from monai_vafa.losses import DiceCrossEntropyLoss, JensenShannonLoss, MaskedCrossEntropyLoss
+from monai_vafa.losses import CosineLoss, DiceCrossEntropyLoss, JensenShannonLoss, MaskedCrossEntropyLoss
 
 from .auto_pgd import AutoPGD
 from .base import Attack
 from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
 from .diverse_inputs import DiverseInputsIterative
+from .padam import ProjectedAdam
 from .pgd import (
     BasicIterative,
     CosPGD,
@@ -97,6 +98,8 @@ _SQUARE, _DIVERSE = "Andriushchenko et al., ECCV 2020", "Xie et al., CVPR 2019"
 _UPSTREAM, _ONE_START, _JSD = {"recipe": "upstream"}, {"restarts": 1}, {"loss": JensenShannonLoss()}
 _NO_RESCALE, _DICE = {"rescale_slices": False}, {"loss": DiceCrossEntropyLoss()}
 _BALANCED = {"loss": MaskedCrossEntropyLoss(balanced=True)}
+_RSE, _SHORT = "Halmosi et al., ECCV 2024", {"steps": 20}
+_COSINE = {**_SHORT, "loss": CosineLoss()}
 
 for _entry in (  # name, attack, parameters, sweep, transform, color, marker, linestyle, reference
     RosterEntry("quantize_only", QuantizeOnly, {}, (10, 40), None, "0.5", "o", ":"),
@@ -116,6 +119,8 @@ for _entry in (  # name, attack, parameters, sweep, transform, color, marker, li
     RosterEntry("apgd_masked_ce_balanced", AutoPGD, _BALANCED, (2, 8), None, "tab:purple", "H", "-.", _SEA),
     RosterEntry("apgd_jsd", AutoPGD, _JSD, (2, 8), None, "tab:purple", "h", "--", _SEA),
     RosterEntry("apgd_dice", AutoPGD, _DICE, (2, 8), None, "tab:purple", "d", ":", "this package"),
+    RosterEntry("padam_ce", ProjectedAdam, _SHORT, (2, 8), "PAdam", "navy", "o", "-", _RSE),
+    RosterEntry("padam_cos", ProjectedAdam, _COSINE, (2, 8), None, "navy", "s", "--", _RSE),
     RosterEntry("square", SquareAttack, {"steps": 100}, (2, 8), "Square", "tab:brown", "s", "-", _SQUARE),
     RosterEntry("vafa2d", SliceFrequencyAttack, {"steps": 10}, (10, 40), None, "tab:orange", "^", "-", _VAFA),
     RosterEntry("vafa", VolumetricFrequencyAttack, {}, (10, 40), "VAFA", "tab:red", "o", "-", _VAFA),

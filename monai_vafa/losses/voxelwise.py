@@ -130,6 +130,25 @@ class CosPGDLoss(_WeightedCrossEntropy):
         return 1 - cosine if self.targeted else cosine
 
 
+class CosineLoss(SegmentationLoss):
+    """
+    One minus the cosine between a voxel's logits and its one-hot label, mean over voxels, in [0, 2].
+
+    The loss of PAdam-Cos (Halmosi, Mohos, Jelasity, ECCV 2024, arXiv 2407.09150, in the authors' package rse). It is
+    that of the logits, not of the probabilities: between two logits that sum to 0 it only knows right from wrong.
+
+    Args:
+        activation: see :class:`SegmentationLoss`. With sigmoid, a class has a single logit, which has no angle: the
+            cosine is that of :class:`CosPGDLoss`, of the probabilities of absent and present.
+    """
+
+    def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
+        if activation == "sigmoid":
+            return 1 - VoxelAnswers(logits, label, activation).cosine().mean()
+        lengths = logits.norm(dim=1, keepdim=True).clamp(min=1e-8)
+        return 1 - (logits.gather(1, label) / lengths).mean()
+
+
 class TsallisLoss(SegmentationLoss):
     """
     Tsallis cross entropy ``(1 - p^(1 - q)) / (1 - q)``, mean over voxels, with ``p`` the probability of the label.

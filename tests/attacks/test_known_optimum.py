@@ -24,7 +24,21 @@ from monai_vafa.frequency import block_spectrum, dct, expand_bands, idct, merge_
 ENOUGH = 0.95
 SHAPES = [(11, 13, 10), (19, 21)]
 BLOCK = 8
-LINF = ["fgsm", "bim", "pgd", "mifgsm", "dimifgsm", "ssa", "pgd_upstream", "segpgd", "cospgd", "tsallispgd", "square"]
+LINF = [
+    "fgsm",
+    "bim",
+    "pgd",
+    "mifgsm",
+    "dimifgsm",
+    "ssa",
+    "pgd_upstream",
+    "segpgd",
+    "cospgd",
+    "tsallispgd",
+    "square",
+    "padam_ce",
+    "padam_cos",
+]
 LINF += ["apgd_masked_ce", "apgd_masked_ce_balanced", "apgd_jsd", "apgd_dice"]
 FACTORS, TABLES = ["sa2_2d", "sa2"], ["vafa2d", "vafa", "vafa_no_rescale"]
 
@@ -72,7 +86,8 @@ class Linear(torch.nn.Module):
 
     def forward(self, x):
         logits = self.margins(x) * (2 * self.answer - 1)
-        return torch.cat([-logits / 2, logits / 2], 1) if self.softmax else logits
+        # The cosine of PAdam-Cos has no slope where two logits sum to 0; no other loss feels what both have in common.
+        return torch.cat([1 - logits / 2, 1 + logits / 2], 1) if self.softmax else logits
 
 
 @pytest.fixture(params=["softmax", "sigmoid"])

@@ -52,7 +52,8 @@ def test_names_are_those_of_the_tables():
     assert list(ROSTER) == [
         *("quantize_only", "rescale_only", "gn", "fgsm", "bim", "pgd", "mifgsm", "dimifgsm", "ssa"),
         *("pgd_upstream", "segpgd", "cospgd", "tsallispgd"),
-        *("apgd_masked_ce", "apgd_masked_ce_balanced", "apgd_jsd", "apgd_dice", "square"),
+        *("apgd_masked_ce", "apgd_masked_ce_balanced", "apgd_jsd", "apgd_dice"),
+        *("padam_ce", "padam_cos", "square"),
         *("vafa2d", "vafa", "vafa_no_rescale", "sa2_2d", "sa2"),
         *("coefficient", "pfa"),
     ]

@@ -22,6 +22,7 @@ from monai_vafa.attacks import (
     GaussianNoise,
     MomentumIterative,
     PerceptualFrequencyAttack,
+    ProjectedAdam,
     ProjectedGradientDescent,
     QuantizeOnly,
     RescaleOnly,
@@ -34,7 +35,7 @@ from monai_vafa.attacks import (
     VolumetricFrequencyAttack,
 )
 from monai_vafa.attacks.draws import volume_keys
-from monai_vafa.losses import JensenShannonLoss
+from monai_vafa.losses import CosineLoss, JensenShannonLoss
 
 VAFA = partial(VolumetricFrequencyAttack, steps=4, block_size=8, rescale_slices=False)
 ATTACKS = {
@@ -50,6 +51,8 @@ ATTACKS = {
     "seg_pgd": partial(SegPGD, steps=4),
     "cos_pgd": partial(CosPGD, steps=4),
     "tsallis_pgd": partial(TsallisPGD, steps=4),
+    "padam_ce": partial(ProjectedAdam, steps=4),
+    "padam_cos": partial(ProjectedAdam, steps=4, loss=CosineLoss(activation="sigmoid")),
     "apgd_ce": partial(AutoPGD, steps=6),
     "apgd_jsd": partial(AutoPGD, steps=6, loss=JensenShannonLoss(activation="sigmoid")),
     "square": partial(SquareAttack, steps=20, eps=16.0),

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_vafa.losses import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss, TsallisLoss
+from monai_vafa.losses import CosineLoss, CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss, TsallisLoss
 
 BALANCED = partial(MaskedCrossEntropyLoss, balanced=True)
-LOSSES = [CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, BALANCED, SegPGDLoss, TsallisLoss]
+LOSSES = [CosineLoss, CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, BALANCED, SegPGDLoss, TsallisLoss]
 
 
 def batch(classes=3, seed=0, scale=2.0):
@@ -114,6 +114,15 @@ def test_seg_pgd_weighs_right_and_wrong_voxels_apart(wrong_weight):
     correct = logits.argmax(1) == label[:, 0]
     expected = ((1 - wrong_weight) * each[correct].sum() + wrong_weight * each[~correct].sum()) / each.numel()
     assert torch.allclose(SegPGDLoss(wrong_weight)(logits, label), expected)
+
+
+def test_cosine_is_that_of_the_logits():
+    logits, label = batch()
+    onehot = F.one_hot(label[:, 0], 3).movedim(-1, 1).double()
+    expected = (1 - F.cosine_similarity(logits, onehot)).mean()
+    assert torch.allclose(CosineLoss()(logits, label), expected)
+    assert not torch.allclose(CosineLoss()(logits + 1, label), expected)
+    assert torch.isfinite(torch.autograd.functional.jacobian(lambda x: CosineLoss()(x, label), 0 * logits)).all()
 
 
 @pytest.mark.parametrize("q", [-2.0, -0.5, 0.0, 0.999999, 1.0])

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_vafa.losses import CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss, TsallisLoss
+from monai_vafa.losses import CosineLoss, CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, SegPGDLoss, TsallisLoss
 
 BALANCED = partial(MaskedCrossEntropyLoss, balanced=True)
-LOSSES = [CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, BALANCED, SegPGDLoss, TsallisLoss]
+LOSSES = [CosineLoss, CosPGDLoss, JensenShannonLoss, MaskedCrossEntropyLoss, BALANCED, SegPGDLoss, TsallisLoss]
 
 
 def batch(classes=3, seed=0, scale=2.0):
@@ -86,6 +86,12 @@ def test_seg_pgd_weighs_right_and_wrong_classes_of_a_voxel_apart(wrong_weight):
     correct = (logits > 0) == label
     expected = (torch.where(correct, 1 - wrong_weight, wrong_weight) * binary(logits, label)).mean()
     assert torch.allclose(SegPGDLoss(wrong_weight, activation="sigmoid")(logits, label), expected)
+
+
+def test_cosine_is_that_of_the_probabilities():
+    logits, label = batch()
+    expected = 1 - F.cosine_similarity(pair(logits.sigmoid()), pair(label.double()), dim=0).mean()
+    assert torch.allclose(CosineLoss(activation="sigmoid")(logits, label), expected)
 
 
 @pytest.mark.parametrize("q", [-2.0, 0.5, 1.0])

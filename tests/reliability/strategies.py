@@ -38,7 +38,7 @@ JSON_VALUES = (None, True, False, 0, 1, -1, 2.5, 10**9, "", "text", "$1", "@netw
 # Of logits and labels.
 LOSSES = (
     *(losses.DiceCrossEntropyLoss, losses.SoftDiceLoss, losses.CosPGDLoss, losses.SegPGDLoss),
-    *(losses.MaskedCrossEntropyLoss, losses.JensenShannonLoss, losses.TsallisLoss),
+    *(losses.MaskedCrossEntropyLoss, losses.JensenShannonLoss, losses.TsallisLoss, losses.CosineLoss),
 )
 # What an attack takes to be quick on volumes of 6 to 8 voxels a side.
 QUICK = {"steps": 2, "block_size": 4}
