@@ -17,6 +17,7 @@ import fire
 
 from monai_vafa import commands
 from monai_vafa.options import read_words
+from monai_vafa.target.config import first_cause
 
 _HELP = ("-h", "--help")
 _DEBUG = "--debug"
@@ -76,8 +77,7 @@ def _command(words: list[str]) -> Callable[[], Any]:
 
 def _line(error: BaseException) -> str:
     """The cause in one line, without the errors that MONAI wraps around it."""
-    while isinstance(error, RuntimeError) and error.__cause__ is not None:
-        error = error.__cause__
+    error = first_cause(error)
     text = " ".join(str(error).split())
     return text if type(error) in _EXPECTED else f"{type(error).__name__}: {text}"
 

@@ -27,7 +27,7 @@ from monai_vafa.data.paths import check_path
 from monai_vafa.evaluation.rows import AttackRows
 from monai_vafa.handlers.attack import inner_network
 from monai_vafa.target import BundleTarget, find_bundle, open_target
-from monai_vafa.target.config import Parts, class_name, components, config_files
+from monai_vafa.target.config import Parts, class_name, components, config_files, configs_in
 from monai_vafa.target.preprocessing import value_range
 
 logger = logging.getLogger(__name__)
@@ -154,14 +154,23 @@ def open_training(
     check_positive("learning_rate_scale", learning_rate_scale)
     known = dict(ids or {})
     engines = {part: known.pop(part, id_) for part, id_ in _ENGINES.items()}
-    files = [str(file) for file in _train_configs(folder, config_file)]
+    there = configs_in(folder)
+    if config_file is None and "train" not in there:
+        names = ", ".join(sorted(path.name for path in there.values()))
+        raise ValueError(f"bundle {folder.name} has no train config; it has {names}. Name one with configs.")
+    files = config_files(folder, workflow=None if config_file is not None else "train", config_file=config_file)
     overrides = dict(overrides or {})
     if dataset_dir is not None:
         overrides["dataset_dir"] = os.fspath(dataset_dir)
-    _check_config(ConfigParser.load_config_files(files), engines, overrides, name=folder.name)
+    config = ConfigParser(ConfigParser.load_config_files([str(file) for file in files]))
+    for part, id_ in engines.items():
+        if not isinstance(config.get(id_), Mapping):
+            raise ValueError(f"bundle {folder.name} has no {part} with the id {id_}: set ids={{{part!r}: '...'}}.")
+    if (data := overrides.get("dataset_dir")) is not None and "dataset_dir" not in config:
+        raise ValueError(f"dataset_dir={data!r} is not an id of bundle {folder.name}: name its data with overrides.")
     target = open_target(
         folder,
-        config_file=files,
+        config_file=[str(file) for file in files],
         ids=known,
         overrides=overrides,
         checkpoint=checkpoint,
@@ -247,25 +256,6 @@ def _quiet_interrupt() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, handler)
         logging.disable(level)
-
-
-def _train_configs(folder: Path, config_file: str | Sequence[str] | None) -> list[Path]:
-    if config_file is not None:
-        return config_files(folder, config_file=config_file)
-    try:
-        return config_files(folder, workflow="train")
-    except ValueError as error:
-        there = ", ".join(sorted(path.name for path in (folder / "configs").iterdir()))
-        raise ValueError(f"bundle {folder.name} has no train config; it has {there}. Name one with configs.") from error
-
-
-def _check_config(config: dict, engines: Mapping[str, str], overrides: Mapping[str, Any], *, name: str) -> None:
-    parser = ConfigParser(config)
-    for part, id_ in engines.items():
-        if not isinstance(parser.get(id_), Mapping):
-            raise ValueError(f"bundle {name} has no {part} with the id {id_}: set ids={{{part!r}: '...'}}.")
-    if (folder := overrides.get("dataset_dir")) is not None and "dataset_dir" not in config:
-        raise ValueError(f"dataset_dir={folder!r} is not an id of bundle {name}: name its data with overrides.")
 
 
 def _replace_handlers(parser: ConfigParser) -> str | None:

@@ -74,9 +74,9 @@ def check_options(name: str, config: Mapping[str, Any], given: Mapping[str, Any]
     read = _read(parser, [checked.get("init_id") or "initialize", checked.get("run_id") or "run"])
     of_monai = (*_OF_RUN, *_STANDARD, *(_OF_TRACKING if checked.get("tracking") else ()))
     for id_ in checked:
-        path = ReferenceResolver.normalize_id(id_)
+        path = f"{ReferenceResolver.normalize_id(id_)}::"
         first = path.partition("::")[0].removeprefix("+")
-        if first in of_monai or any(_contains(path, each) or _contains(each, path) for each in read):
+        if first in of_monai or any(path.startswith(each) or each.startswith(path) for each in read):
             continue
         if first in config:
             raise ValueError(f"nothing reads {id_!r} in this run of {name}, with these other options: leave it out.")
@@ -128,7 +128,7 @@ def as_word(value: Any) -> str:
 
 
 def _read(parser: ConfigParser, roots: Iterable[str]) -> set[str]:
-    """Ids that a run reads, normalized."""
+    """Ids that a run reads, normalized and each with a separator at its end."""
     todo, read = [*roots, "finalize"], set()
     while todo:
         id_ = ReferenceResolver.normalize_id(todo.pop())
@@ -137,8 +137,4 @@ def _read(parser: ConfigParser, roots: Iterable[str]) -> set[str]:
         read.add(id_)
         for text in texts_in(parser[id_]):
             todo += [text[1:]] if text.startswith("%") else ReferenceResolver.match_refs_pattern(text)
-    return read
-
-
-def _contains(outer: str, inner: str) -> bool:
-    return inner == outer or inner.startswith(f"{outer}::")
+    return {f"{id_}::" for id_ in read}

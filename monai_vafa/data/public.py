@@ -86,10 +86,8 @@ def acdc_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, st
 
 def _numbered(name: str, image: str, label: str, dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, str]]]:
     """Data list of a set whose files are numbered."""
-    numbers = {
-        section: _SETS[name][section] for section in ("training", "validation", "test") if section in _SETS[name]
-    }
-    split = {section: {image.format(n): label.format(n) for n in each} for section, each in numbers.items()}
+    sections = [section for section in ("training", "validation", "test") if section in _SETS[name]]
+    split = {each: {image.format(n): label.format(n) for n in _SETS[name][each]} for each in sections}
     return _pairs(name, _files(dataset_dir), split, dataset_dir)
 
 

@@ -16,7 +16,7 @@ from monai.utils import ensure_tuple
 from monai_vafa.data.folder import find_cases, is_path, warn_of_gaps
 from monai_vafa.data.public import OtherDataError
 
-from .config import Parts
+from .config import Parts, causes
 from .preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
@@ -87,12 +87,10 @@ def _own_list(parts: Parts, preprocessing: Preprocessing, section: str | None) -
     try:
         lists = parts.optional("datalist")
     except ValueError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, OtherDataError):
-            cause = cause.__cause__
-        if cause is None:
+        other = next((cause for cause in causes(error) if isinstance(cause, OtherDataError)), None)
+        if other is None:
             raise
-        logger.warning("not the data of %s, so what the folder lists is taken: %s", parts.name, cause)
+        logger.warning("not the data of %s, so what the folder lists is taken: %s", parts.name, other)
         return []
     if lists is None:
         return []

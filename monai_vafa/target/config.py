@@ -156,13 +156,12 @@ class Parts:
 
     def require(self, part: str) -> Any:
         """Build a part."""
-        id_ = self.find(part)
-        if id_ is None:
+        if self.find(part) is None:
             raise ValueError(
                 f"bundle {self.name} has no {part}: its config has none of the ids "
                 f"{', '.join(self.candidates(part))}. Name the right one with ids={{{part!r}: '...'}}."
             )
-        return self.build(part, id_)
+        return self.optional(part)
 
     def optional(self, part: str) -> Any:
         """Build a part, or return ``None`` if the config does not have it."""
@@ -176,10 +175,7 @@ class Parts:
                 return self.parser.get_parsed_content(id_)
         # A config can run any code, and so raise anything.
         except Exception as error:
-            cause: BaseException = error
-            # MONAI wraps the cause in errors that repeat the config.
-            while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
-                cause = cause.__cause__
+            cause = first_cause(error)
             reason = f"{type(cause).__name__}: {cause}".rstrip(".")
             raise ValueError(
                 f"bundle {self.name}: its {part} (id {id_!r}) can't be built: {reason}. Install what it needs, correct "
@@ -250,6 +246,18 @@ def components(config: Any, id_: str = "") -> Iterator[tuple[str, dict[str, Any]
     children = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
     for key, child in children:
         yield from components(child, f"{id_}#{key}" if id_ else str(key))
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what caused it, what caused that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """An error without those that MONAI wraps around it, which repeat the config."""
+    return next(each for each in causes(error) if not isinstance(each, RuntimeError) or each.__cause__ is None)
 
 
 def class_name(component: Mapping[str, Any]) -> str:

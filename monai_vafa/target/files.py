@@ -88,18 +88,17 @@ def slices_in_order(slices: Sequence[Any], path: str) -> list[Any]:
 
 def label_loader() -> LoadImage:
     """Loads a label as channel-first volume, by checked readers."""
-    loader = LoadImage(ensure_channel_first=True)
-    use_checked_readers(loader)
-    return loader
+    return use_checked_readers(LoadImage(ensure_channel_first=True))
 
 
-def use_checked_readers(loader: LoadImage) -> None:
+def use_checked_readers(loader: LoadImage) -> LoadImage:
     """Let a loader read NIfTI by :class:`CheckedNibabelReader` and DICOM by :class:`CheckedPydicomReader`."""
     for i, reader in enumerate(loader.readers):
         for checked in (CheckedNibabelReader, CheckedPydicomReader):
             if type(reader) is checked.__bases__[0]:
                 loader.readers[i] = checked()
                 loader.readers[i].__dict__.update(reader.__dict__)
+    return loader
 
 
 class CheckedNibabelReader(NibabelReader):

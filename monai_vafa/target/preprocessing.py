@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, cast
 
 import torch
@@ -26,6 +25,8 @@ from monai.transforms import (
     Transform,
 )
 from monai.utils import ensure_tuple
+
+from monai_vafa.data.folder import is_path
 
 from .facts import flat
 from .files import check_file, label_loader, use_checked_readers
@@ -121,7 +122,10 @@ class Preprocessing(Transform):
             data.update(zip(self.file_keys, files, strict=True))
         if not self.loads_labels:
             data.pop(self.label_key, None)
-        with _tracked():
+        with ExitStack() as stack:
+            # Affines are kept, whatever MONAI's global switch says.
+            stack.callback(set_track_meta, get_track_meta())
+            set_track_meta(True)
             result = self.transform(data)
             image = result[self.image_key]
             if not isinstance(image, MetaTensor):
@@ -134,7 +138,7 @@ class Preprocessing(Transform):
                 return result
             label = on_grid_of(image, result[self.label_key] if converted else self.label_loader(cast(str, path)))
             raw = label
-            if converted and isinstance(path, (str, os.PathLike)) and (self.one_hot or ignore_label is not None):
+            if converted and is_path(path) and (self.one_hot or ignore_label is not None):
                 # Conversions of classes know nothing of voxels without one.
                 raw = on_grid_of(image, self.label_loader(path))
             if ignore_label is None:
@@ -150,7 +154,7 @@ class Preprocessing(Transform):
         loads[self.label_key] = self.loader if self.loads_labels else self.label_loader
         for key, loader in loads.items():
             for path in ensure_tuple(item.get(key, ())):
-                if isinstance(path, (str, os.PathLike)):
+                if is_path(path):
                     check_file(path, loader)
 
     def _check_void(self, label: torch.Tensor, path: Any, converted: bool) -> None:
@@ -180,17 +184,6 @@ class Preprocessing(Transform):
                 "with a channel for each class."
             )
         return cast(torch.Tensor, AsDiscrete(to_onehot=count)(label))
-
-
-@contextmanager
-def _tracked() -> Iterator[None]:
-    """Affines are kept, whatever MONAI's global switch says."""
-    before = get_track_meta()
-    set_track_meta(True)
-    try:
-        yield
-    finally:
-        set_track_meta(before)
 
 
 def on_grid_of(image: MetaTensor, label: MetaTensor) -> torch.Tensor:

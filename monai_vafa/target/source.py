@@ -19,6 +19,8 @@ from monai.bundle import download
 
 from monai_vafa.data.paths import check_path
 
+from .config import causes
+
 logger = logging.getLogger(__name__)
 
 _METADATA = Path("configs") / "metadata.json"
@@ -50,33 +52,31 @@ def find_bundle(
         ValueError: If ``bundle`` is empty, the folder is not a bundle, the download fails, or something is given that
             only a download reads.
     """
-    asked = {"version": version, "source": source, "bundle_dir": bundle_dir}
-    for key, value in {"bundle": bundle, **asked}.items():
-        if value is not None:
-            check_path(key, value)
-    unread = [key for key, value in asked.items() if value is not None]
-    if not bundle:
+    words: dict[str, Any] = {"version": version, "source": source, "bundle_dir": bundle_dir}
+    words = {key: value for key, value in words.items() if value is not None}
+    if bundle in (None, ""):
         raise ValueError(f"bundle={bundle!r} must be the folder of a bundle, or the name of one.")
+    for key, value in {"bundle": bundle, **words}.items():
+        check_path(key, value)
     path = Path(bundle).expanduser()
     if path.is_dir():
-        if unread:
-            raise ValueError(f"{unread[0]} is for bundles of the model zoo, but bundle={str(path)!r} is a folder here.")
+        if unread := next(iter(words), None):
+            raise ValueError(f"{unread} is for bundles of the model zoo, but bundle={str(path)!r} is a folder here.")
         return _checked(path.resolve())
     name = os.fspath(bundle)
     if not re.fullmatch(r"\w[\w.-]*" + (r"(/\w[\w.-]*)?" if source == "huggingface_hub" else ""), name):
         raise FileNotFoundError(f"bundle {name!r} is not a folder; give the folder of a bundle, or the name of one.")
-    if not unread and name in _shipped():
+    if not words and name in _shipped():
         return shipped_bundles() / name
     kept = Path(bundle_dir or Path(torch.hub.get_dir()) / "bundle").expanduser().resolve()
-    words: dict[str, Any] = {"name": name.rpartition("/")[2]}
-    words |= {key: word for key, word in {"version": version, "source": source}.items() if word is not None}
+    words |= {"name": name.rpartition("/")[2], "bundle_dir": kept}
     if source == "huggingface_hub":
         words["repo"] = name if "/" in name else f"MONAI/{name}"
     folder = kept / (name.removeprefix("monai_") if source in ("ngc", "ngc_private") else words["name"])
     there = (folder / _METADATA).is_file()
     if not there or version not in (None, read_metadata(folder).get("version")):
         try:
-            download(bundle_dir=kept, **words)
+            download(**words)
         # Anything from a missing package to a missing network: MONAI has no exception of its own for it.
         except Exception as error:
             raise ValueError(
@@ -152,11 +152,9 @@ def _shipped() -> list[str]:
 
 def _failure(error: BaseException) -> str:
     """Why a download failed, without the retries and redirections that led there."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         if isinstance(cause, (socket.gaierror, ConnectionError, TimeoutError)):
             return f"MONAI's model zoo can't be reached ({cause})"
-        cause = cause.__cause__ or cause.__context__
     return f"downloading it from MONAI's model zoo failed ({type(error).__name__}: {error})"
 
 
