@@ -5,25 +5,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from monai.metrics import CumulativeIterationMetric
-
 from monai_vafa.atomic import remove_partial_files
 from monai_vafa.attacks.checks import check_flag
 from monai_vafa.data.paths import check_path
-from monai_vafa.results.files import folder_lock, inside, same_name, write_json
+from monai_vafa.results.files import check_known, folder_lock, inside, same_name, write_json
 from monai_vafa.results.schema import BENCHMARK, BenchmarkFile
 from monai_vafa.target import Target
 from monai_vafa.target.ensemble import Ensemble
 
+from .case import Judges, Metrics
 from .evaluator import AttackEvaluator
 from .record import raise_failures, root_cause, status_kept
-from .rows import AttackRows, AttackSpec
+from .rows import Aim, AttackRows, Attacks
 from .transfer import Transfer
 
 logger = logging.getLogger("monai_vafa.evaluation")
@@ -59,10 +57,7 @@ class Benchmark:
         hardened: model name -> its network and what it was trained against, e.g. ``("unetr", "vafa_fr")``, or
             ``"clean"`` for the model that was not hardened. The report compares these models, as Table 2 of the paper.
         description: a line on models and data.
-        segmentation_metrics: see :class:`Settings`.
-        visibility_metrics: likewise.
-        aim: likewise.
-        success_threshold: see :class:`AttackEvaluator`.
+        segmentation_metrics, visibility_metrics, aim, success_threshold: see :class:`AttackEvaluator`.
 
     Attributes:
         evaluators: model name -> its evaluator.
@@ -77,7 +72,7 @@ class Benchmark:
         self,
         *,
         targets: Mapping[str, Target],
-        attacks: AttackRows | Mapping[str, AttackSpec] | Sequence[str],
+        attacks: Attacks,
         output_dir: str | os.PathLike,
         cases: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
         transfer: bool = True,
@@ -88,9 +83,9 @@ class Benchmark:
         published: str | None = None,
         hardened: Mapping[str, Sequence[str]] | None = None,
         description: str = "",
-        segmentation_metrics: Mapping[str, CumulativeIterationMetric] | None = None,
-        visibility_metrics: Mapping[str, CumulativeIterationMetric | None] | None = None,
-        aim: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        segmentation_metrics: Metrics | None = None,
+        visibility_metrics: Judges | None = None,
+        aim: Aim | None = None,
         success_threshold: float = 0.5,
     ) -> None:
         if not targets:
@@ -118,9 +113,7 @@ class Benchmark:
         named = {f"worst_cases[{group!r}]": names for group, names in groups.items()}
         named["checklist_roles"] = [name for name in roles.values() if isinstance(name, str)]
         for place, names in named.items():
-            if unknown := [name for name in names if name not in rows.attacks]:
-                known = ", ".join(rows.attacks)
-                raise ValueError(f"{place} names {unknown[0]!r}, which is none of the attacks {known}.")
+            check_known(place, names, rows.attacks, "the attacks ")
         check_flag("transfer", transfer)
         folder = Path(check_path("output_dir", output_dir))
         self.evaluators = {
@@ -184,8 +177,7 @@ class Benchmark:
 def _check_hardened(hardened: Mapping[str, Sequence[str]], models: Mapping[str, Target]) -> None:
     seen: dict[tuple[str, ...], str] = {}
     for model, made in hardened.items():
-        if model not in models:
-            raise ValueError(f"hardened names {model!r}, which is none of the models {', '.join(models)}.")
+        check_known("hardened", [model], models, "the models ")
         pair = isinstance(made, Sequence) and not isinstance(made, str) and len(made) == 2
         if not pair or not all(isinstance(name, str) for name in made):
             raise ValueError(f"hardened[{model!r}]={made!r} must be a network and what it was trained against.")

@@ -7,10 +7,10 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from monai_vafa.results.schema import CLEAN
 from monai_vafa.target import Target
 
 from .forward import ask, second_pass
-from .rows import AttackRows, AttackSpec, check_attacks
+from .rows import Aim, AttackRows, Attacks, check_attacks
 from .scoring import (
     check_classes,
     class_means,
@@ -50,16 +50,18 @@ _APART = 0.1
 _ROUNDING = 1e-3
 
 
+# column -> metric; None where it can't be measured
+Metrics: TypeAlias = Mapping[str, CumulativeIterationMetric]
+Judges: TypeAlias = Mapping[str, CumulativeIterationMetric | None]
+
+
 @dataclass(frozen=True)
 class Settings:
     """How attacks on a case are measured."""
 
-    # column -> metric of one-hot (y_pred, y), a value per class (reduction="none")
-    segmentation_metrics: Mapping[str, CumulativeIterationMetric]
-    # column -> metric of (y_pred, y), adversarial and clean image in [0, 1], one value; None where it can't be measured
-    visibility_metrics: Mapping[str, CumulativeIterationMetric | None]
-    # label (C, *spatial) -> the one that targeted attacks aim at
-    aim: Callable[[torch.Tensor], torch.Tensor] | None = None
+    segmentation_metrics: Metrics  # of one-hot (y_pred, y), a value per class (reduction="none")
+    visibility_metrics: Judges  # of (y_pred, y), adversarial and clean image in [0, 1], one value
+    aim: Aim | None = None  # label (C, *spatial) -> the one that targeted attacks aim at
 
 
 class Case(NamedTuple):
@@ -177,12 +179,12 @@ def attack_case(
 
 def evaluate(
     target: Target,
-    attacks: AttackRows | Mapping[str, AttackSpec] | Sequence[str],
+    attacks: Attacks,
     cases: Sequence[Mapping[str, Any]] | None = None,
     *,
-    segmentation_metrics: Mapping[str, CumulativeIterationMetric] | None = None,
-    visibility_metrics: Mapping[str, CumulativeIterationMetric | None] | None = None,
-    aim: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    segmentation_metrics: Metrics | None = None,
+    visibility_metrics: Judges | None = None,
+    aim: Aim | None = None,
     keep_volumes: bool = True,
 ) -> Iterator[AttackScores]:
     """
@@ -219,10 +221,7 @@ def evaluate(
 
 
 def make_settings(
-    target: Target,
-    segmentation_metrics: Mapping[str, CumulativeIterationMetric] | None,
-    visibility_metrics: Mapping[str, CumulativeIterationMetric | None] | None,
-    aim: Callable[[torch.Tensor], torch.Tensor] | None,
+    target: Target, segmentation_metrics: Metrics | None, visibility_metrics: Judges | None, aim: Aim | None
 ) -> Settings:
     """Settings with the default metrics where none are given; see :func:`evaluate`."""
     if segmentation_metrics is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,22 +17,21 @@ from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
-from monai.metrics import CumulativeIterationMetric
 from monai.transforms import Transform
 from monai.utils import ensure_tuple
 
 from monai_vafa.attacks.checks import check_number
 from monai_vafa.data.paths import check_path
-from monai_vafa.results.files import CsvTable
+from monai_vafa.results.files import CsvTable, check_known
 from monai_vafa.results.folder import ResultFolder, whole_json
-from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, SUMMARY, Statistics
+from monai_vafa.results.schema import CASE_KEYS, CLEAN, LABEL, SUMMARY
 from monai_vafa.results.statistics import run_statistics
 from monai_vafa.target import Target
 from monai_vafa.target.inference import LogitNetwork
 
-from .case import AttackScores, Volumes, attack_case, image_file, make_settings, named_cases
+from .case import AttackScores, Judges, Metrics, Volumes, attack_case, image_file, make_settings, named_cases
 from .record import attack_facts, input_digests, raise_failures, root_cause, run_parameters, status_kept, versions
-from .rows import AttackRows, AttackSpec, check_attacks
+from .rows import Aim, AttackRows, Attacks, check_attacks
 from .scoring import mean_rows, one_hot_pair
 
 logger = logging.getLogger("monai_vafa.evaluation")
@@ -56,16 +55,13 @@ class AttackEvaluator(Evaluator):
         attacks: attacks to run, see :class:`AttackRows`; their names become part of file names.
         cases: image and label files; ``None`` for the target's own.
         output_dir: result folder, see :class:`~monai_vafa.results.folder.ResultFolder`; ``None`` writes nothing.
-        segmentation_metrics: see :func:`evaluate`.
-        visibility_metrics: likewise.
-        aim: likewise.
+        segmentation_metrics, visibility_metrics, aim: see :func:`evaluate`.
         success_threshold: DSC in [0, 1] below which an attack has succeeded on a case.
         saved: names of the attacks whose volumes are written, beside the clean ones; ``None`` for all. A finished
             attack whose volumes are asked for later is run again.
         description: a line on model and data, shown beside every result; ``None`` for the target's.
-        postprocessing: as in MONAI's evaluators.
-        key_val_metric: likewise; over all iterations, those of the clean images among them.
-        val_handlers: likewise.
+        postprocessing, key_val_metric, val_handlers: as in MONAI's evaluators; metrics are over all iterations, those
+            of the clean images among them.
 
     Attributes:
         cases: name -> image file.
@@ -81,12 +77,12 @@ class AttackEvaluator(Evaluator):
         self,
         *,
         target: Target,
-        attacks: AttackRows | Mapping[str, AttackSpec] | Sequence[str],
+        attacks: Attacks,
         cases: Sequence[Mapping[str, Any]] | None = None,
         output_dir: str | os.PathLike | None = None,
-        segmentation_metrics: Mapping[str, CumulativeIterationMetric] | None = None,
-        visibility_metrics: Mapping[str, CumulativeIterationMetric | None] | None = None,
-        aim: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        segmentation_metrics: Metrics | None = None,
+        visibility_metrics: Judges | None = None,
+        aim: Aim | None = None,
         success_threshold: float = 0.5,
         saved: Sequence[str] | None = None,
         description: str | None = None,
@@ -98,8 +94,7 @@ class AttackEvaluator(Evaluator):
         self.target = target
         self.attacks = rows.build(target)
         check_attacks(self.attacks, target, aim)
-        if unknown := [name for name in saved or () if name not in rows.rows]:
-            raise ValueError(f"saved names {unknown[0]!r}, which is none of the attacks {', '.join(self.attacks)}.")
+        check_known("saved", saved or (), rows.rows, "the attacks ")
         self.items = named_cases(target.cases() if cases is None else list(cases), target.image_key)
         self.cases = {name: image_file(item, target.image_key) for name, item in self.items.items()}
         self.saved = {CLEAN, *(self.attacks if saved is None else saved)}
@@ -214,14 +209,6 @@ class AttackEvaluator(Evaluator):
     def _means(self) -> dict[str, dict[str, Any]]:
         return mean_rows(*self._tables(), [CLEAN, *self.attacks])
 
-    def _statistics(self) -> Statistics:
-        return run_statistics(
-            *self._tables(),
-            tested=[name for name, facts in self._facts.items() if facts["base"] == name],
-            background=self.target.class_names[0] if self.target.activation == "softmax" else None,
-            threshold=self._success_threshold,
-        )
-
     def _set_metrics(self, engine: Engine) -> None:
         for attack, means in self._means().items():
             numbers = {column: value for column, value in means.items() if isinstance(value, float)}
@@ -232,6 +219,14 @@ class AttackEvaluator(Evaluator):
             return
         target = self.target
         earlier = whole_json(self.results.folder / SUMMARY)  # of a run that may have seen what this one skips
+        statistics = None
+        if status != "running":
+            statistics = run_statistics(
+                *self._tables(),
+                tested=[name for name, facts in self._facts.items() if facts["base"] == name],
+                background=target.class_names[0] if target.activation == "softmax" else None,
+                threshold=self._success_threshold,
+            )
         self.results.write_summary(
             {
                 "status": status,
@@ -247,7 +242,7 @@ class AttackEvaluator(Evaluator):
                 "cases": self.cases,
                 "failed": self.failed,
                 "means": self._means(),
-                "statistics": None if status == "running" else self._statistics(),
+                "statistics": statistics,
                 "attacks": self._facts,
                 "threat_models": {name: attack.threat_model for name, attack in self.attacks.items()},
                 "parameters": self.results.parameters,

@@ -21,11 +21,13 @@ from monai_vafa.attacks import (
     VolumetricFrequencyAttack,
 )
 from monai_vafa.attacks.roster import RosterEntry, entry_of
-from monai_vafa.results.files import same_name
+from monai_vafa.results.files import check_known, same_name
 from monai_vafa.results.schema import CLEAN, LABEL, Row
 from monai_vafa.target import Target
 
 AttackSpec: TypeAlias = Attack | Mapping[str, Any]
+Attacks: TypeAlias = "AttackRows | Mapping[str, AttackSpec] | Sequence[str]"
+Aim: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 Sweeps: TypeAlias = Mapping[str, Mapping[str, Sequence[float]]]
 _Base: TypeAlias = Attack | tuple[RosterEntry, dict[str, Any]]
 
@@ -71,15 +73,13 @@ class AttackRows:
         if not isinstance(sweeps, Mapping) or not all(isinstance(each, Mapping) for each in sweeps.values()):
             raise TypeError(f"sweeps={sweeps!r} must be attack -> parameter -> values.")
         for name, parameters in sweeps.items():
-            if name not in self._attacks:
-                raise ValueError(f"sweeps names {name!r}, which is none of the attacks {', '.join(self._attacks)}.")
+            check_known("sweeps", [name], self._attacks, "the attacks ")
             if isinstance(self._attacks[name], Attack):
                 raise ValueError(f"sweeps names {name!r}, which is built already: give its parameters instead.")
             base = self._make(Row(name), None)
             for parameter, values in parameters.items():
                 known = signature(type(base)).parameters
-                if parameter not in known:
-                    raise ValueError(f"sweeps[{name!r}] names {parameter!r}, which is none of {', '.join(known)}.")
+                check_known(f"sweeps[{name!r}]", [parameter], known)
                 single: Sequence[float] = ensure_tuple(values)
                 for value in single:
                     if not (isinstance(value, numbers.Real) and math.isfinite(value)):
@@ -88,7 +88,7 @@ class AttackRows:
                         self.rows[f"{name}-{parameter}{value:g}"] = Row(name, parameter, value)
 
     @classmethod
-    def of(cls, attacks: AttackRows | Mapping[str, AttackSpec] | Sequence[str]) -> AttackRows:
+    def of(cls, attacks: Attacks) -> AttackRows:
         """The rows themselves, or rows of attacks."""
         return attacks if isinstance(attacks, AttackRows) else cls(attacks)
 
@@ -174,9 +174,7 @@ def join_sweeps(*sweeps: Sweeps) -> dict[str, dict[str, list[float]]]:
     return joined
 
 
-def check_attacks(
-    attacks: Mapping[str, Attack], target: Target, aim: Callable[[torch.Tensor], torch.Tensor] | None
-) -> None:
+def check_attacks(attacks: Mapping[str, Attack], target: Target, aim: Aim | None) -> None:
     """Refuse attacks that cannot be run."""
     if not attacks:
         raise ValueError("attacks is empty: name at least one.")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_vafa.results.files import inside, read_json, read_rows
+from monai_vafa.results.files import check_known, inside, read_json, read_rows
 from monai_vafa.results.schema import BENCHMARK, CASE_KEYS, CASES, CLEAN, SUMMARY, TRANSFER, Statistics
 from monai_vafa.results.statistics import Values, column_means, column_values, mean, row_statistics
 
@@ -58,8 +58,7 @@ class Benchmark:
                 raise ValueError(f"checklist role {role!r} is none of {', '.join((*ROLES, HUGE_BUDGET))}.")
             named[f"checklist[{role!r}]"] = [] if role == HUGE_BUDGET else [name]
         for place, names in named.items():
-            if unknown := [name for name in names if name not in self.rows]:
-                raise ValueError(f"{place} names {unknown[0]!r}, which is none of {', '.join(self.rows)}.")
+            check_known(place, names, self.rows)
         # model -> its statistics, if its run has ended
         self.statistics = {model: made for model in self.models if (made := self._statistics(model))}
 

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -113,6 +113,12 @@ def same_name(names: Sequence[str]) -> tuple[int, int] | None:
         if (first := seen.setdefault(normalize("NFC", name).casefold(), i)) != i:
             return first, i
     return None
+
+
+def check_known(place: str, names: Iterable[str], known: Collection[str], kind: str = "") -> None:
+    """Refuse names that are none of those known."""
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"{place} names {unknown[0]!r}, which is none of {kind}{', '.join(known)}.")
 
 
 def write_text(path: Path, text: str) -> None:
