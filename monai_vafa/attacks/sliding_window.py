@@ -81,7 +81,7 @@ class SlidingWindowAttack:
             attack: any attack of this package.
             network: see :meth:`Attack.run`.
             image: ``(B, C, *spatial)``, any spatial size.
-            label: ``(B, 1 or classes, *spatial)`` or ``None``, see :meth:`Attack.run`.
+            label: see :meth:`Attack.run`.
             activation: replaces the attack's own, for callers that know the network.
             ignore_label: likewise, for callers that know the labels.
             keys: one per volume, such as the name of a case; what is random in a window follows from the seed, this
@@ -105,64 +105,47 @@ class SlidingWindowAttack:
         attack.check_image((1, volume.shape[1], *roi_size))
         ignore_label = attack.ignore_label if ignore_label is None else ignore_label
         labels = None if label is None else check_label(label, volume, ignore_label)
-        keys = volume_keys(volume.float()) if keys is None else keys
-        adversarial, lost = torch.empty_like(volume, dtype=torch.float32), []
-        for i in range(volume.shape[0]):
-            alone = None if labels is None else labels[i : i + 1]
-            one = volume[i : i + 1].float()
-            known = (roi_size, activation, ignore_label, keys[i])
-            adversarial[i], shares = self._attack_one(attack, network, one, alone, *known)
-            lost.append(shares)
-        nonfinite, zero_gradient = torch.tensor(lost).T
-        adversarial = convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
-        return AttackResult(adversarial, nonfinite=nonfinite, zero_gradient=zero_gradient)
-
-    def _attack_one(
-        self,
-        attack: Attack,
-        network: torch.nn.Module,
-        volume: torch.Tensor,
-        label: torch.Tensor | None,
-        roi_size: tuple[int, ...],
-        activation: str | None,
-        ignore_label: int | None,
-        key: Key,
-    ) -> tuple[torch.Tensor, list[float]]:
-        """The adversarial volume, and its means of ``nonfinite`` and ``zero_gradient``."""
-        # Windows of one volume share its range, not each its own.
-        low, high = attack.intensity_range or (float(volume.min()), float(volume.max()))
-        # A constant volume has a width of 1, or of what its floats can still tell apart.
-        intensity_range = (low, high if high > low else low + max(1.0, 1e-6 * abs(low)))
         missing = [max(r - s, 0) for r, s in zip(roi_size, volume.shape[2:], strict=True)]
         padding = [p for m in reversed(missing) for p in (m // 2, m - m // 2)]
-        padded = F.pad(volume, padding, value=min(max(0.0, low), high))
-        padded_label = None
-        if label is not None:
-            padded_label = F.pad(label, padding)
-            if label.shape[1] > 1 and (activation or attack.activation) == "softmax":
-                padded_label[:, 0] += F.pad(torch.zeros_like(label[:, 0]), padding, value=1)  # one-hot background
+        if labels is not None:
+            outside = F.pad(torch.zeros_like(labels[:, 0]), padding, value=1)
+            labels = F.pad(labels, padding)
+            if labels.shape[1] > 1 and (activation or attack.activation) == "softmax":
+                labels[:, 0] += outside  # one-hot background
+        keys = volume_keys(volume.float()) if keys is None else keys
         interval = [max(int(r * (1 - self.overlap)), 1) for r in roi_size]
         everything = (slice(None), slice(None))
-        windows = [everything + window for window in dense_patch_slices(padded.shape[2:], roi_size, interval)]
-        # A volume of one window is attacked as it would be without windows.
-        keys = [(*key, *(axis.start for axis in window[2:] if len(windows) > 1)) for window in windows]
-        adversarial, lost = padded.clone(), [0.0, 0.0]
-        with tqdm(total=len(windows), desc=f"{type(attack).__name__} windows", disable=not self.progress) as bar:
-            for start in range(0, len(windows), self.sw_batch_size):
-                batch = windows[start : start + self.sw_batch_size]
-                attacked = attack.run(
-                    network,
-                    torch.cat([padded[w] for w in batch]),
-                    None if padded_label is None else torch.cat([padded_label[w] for w in batch]),
-                    activation=activation,
-                    ignore_label=ignore_label,
-                    intensity_range=intensity_range,
-                    keys=keys[start : start + self.sw_batch_size],
-                )
-                for window, result in zip(batch, attacked.adversarial, strict=True):
-                    adversarial[window] = result
-                for i, shares in enumerate((attacked.nonfinite, attacked.zero_gradient)):
-                    lost[i] += 0.0 if shares is None else float(shares.sum()) / len(windows)
-                bar.update(len(batch))
-        inside = tuple(slice(m // 2, m // 2 + s) for m, s in zip(missing, volume.shape[2:], strict=True))
-        return adversarial[everything + inside][0], lost
+        grid = [m + s for m, s in zip(missing, volume.shape[2:], strict=True)]
+        windows = [everything + window for window in dense_patch_slices(grid, roi_size, interval)]
+        inside = everything + tuple(slice(m // 2, m // 2 + s) for m, s in zip(missing, volume.shape[2:], strict=True))
+        adversarial = torch.empty_like(volume, dtype=torch.float32)
+        lost = torch.zeros(2, len(volume), dtype=torch.double)
+        for i in range(len(volume)):
+            one, its_label = volume[i : i + 1].float(), None if labels is None else labels[i : i + 1]
+            # Windows of one volume share its range, not each its own.
+            low, high = attack.intensity_range or (float(one.min()), float(one.max()))
+            padded = F.pad(one, padding, value=min(max(0.0, low), high))
+            attacked = padded.clone()
+            with tqdm(total=len(windows), desc=f"{type(attack).__name__} windows", disable=not self.progress) as bar:
+                for start in range(0, len(windows), self.sw_batch_size):
+                    batch = windows[start : start + self.sw_batch_size]
+                    result = attack.run(
+                        network,
+                        torch.cat([padded[w] for w in batch]),
+                        None if its_label is None else torch.cat([its_label[w] for w in batch]),
+                        activation=activation,
+                        ignore_label=ignore_label,
+                        # A constant volume has a width of 1, or of what its floats can still tell apart.
+                        intensity_range=(low, high if high > low else low + max(1.0, 1e-6 * abs(low))),
+                        # A volume of one window is attacked as it would be without windows.
+                        keys=[(*keys[i], *(axis.start for axis in w[2:] if len(windows) > 1)) for w in batch],
+                    )
+                    for window, part in zip(batch, result.adversarial, strict=True):
+                        attacked[window] = part
+                    for means, shares in zip(lost, (result.nonfinite, result.zero_gradient), strict=True):
+                        means[i] += 0.0 if shares is None else float(shares.sum()) / len(windows)
+                    bar.update(len(batch))
+            adversarial[i] = attacked[inside][0]
+        nonfinite, zero_gradient = lost.float()
+        adversarial = convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
+        return AttackResult(adversarial, nonfinite=nonfinite, zero_gradient=zero_gradient)
