@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from .auto_pgd import AutoPGD
 from .base import Attack, AttackResult
-from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
+from .controls import BandDrop, GaussianNoise, QuantizeOnly, RescaleOnly
 from .diverse_inputs import DiverseInputsIterative
 from .gradient import IterativeAttack, Perturbation
 from .padam import ProjectedAdam
@@ -32,6 +32,7 @@ __all__ = [
     "Attack",
     "AttackResult",
     "AutoPGD",
+    "BandDrop",
     "BasicIterative",
     "CoefficientAttack",
     "CosPGD",

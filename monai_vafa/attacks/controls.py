@@ -5,16 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 
-from monai_vafa.frequency import block_sides, quantize_image
+from monai_vafa.frequency import block_sides, block_spectrum, quantize_image, spectrum_to_image
 
 from .base import Attack, AttackResult
 from .checks import check_choice, check_positive
 from .gradient import LEVELS
 from .objective import LossFunction, Objective
 from .pgd import RECIPES, Recipe
+from .sa2 import in_band
 from .vafa import stretch_slices
 
 
@@ -60,6 +62,31 @@ class QuantizeOnly(Control):
 
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         return AttackResult(quantize_image(image, self.q, block_sides(self.block_size, image.ndim - 2)))
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BandDrop(Control):
+    """
+    Set the DCT coefficients of a band to 0, block by block: what the network makes of an image without it.
+
+    Args:
+        band: ``"low"``, ``"middle"`` or ``"high"``, see :class:`SpectrumAdversarialAttack`. The mean of a block stays.
+        block_size: block side in voxels, an int or one per axis.
+
+    All others: see :class:`Attack`.
+    """
+
+    band: Literal["low", "middle", "high"] = "high"
+    block_size: int | Sequence[int] = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("band", self.band, ("low", "middle", "high"))
+
+    def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
+        sides = block_sides(self.block_size, image.ndim - 2)
+        dropped = block_spectrum(image, sides).masked_fill(in_band(sides, self.band).to(image.device), 0.0)
+        return AttackResult(spectrum_to_image(dropped, image.shape[2:]))
 
 
 class RescaleOnly(Control):

@@ -12,7 +12,7 @@ from monai_vafa.losses import CosineLoss, DiceCrossEntropyLoss, JensenShannonLos
 
 from .auto_pgd import AutoPGD
 from .base import Attack
-from .controls import GaussianNoise, QuantizeOnly, RescaleOnly
+from .controls import BandDrop, GaussianNoise, QuantizeOnly, RescaleOnly
 from .diverse_inputs import DiverseInputsIterative
 from .padam import ProjectedAdam
 from .pgd import (
@@ -104,6 +104,9 @@ _COSINE = {**_SHORT, "loss": CosineLoss()}
 for _entry in (  # name, attack, parameters, sweep, transform, color, marker, linestyle, reference
     RosterEntry("quantize_only", QuantizeOnly, {}, (10, 40), None, "0.5", "o", ":"),
     RosterEntry("rescale_only", RescaleOnly, {}, (), None, "0.5", "s", ":"),
+    RosterEntry("drop_low", BandDrop, {"band": "low"}, (), None, "0.5", "v", ":"),
+    RosterEntry("drop_middle", BandDrop, {"band": "middle"}, (), None, "0.5", "P", ":"),
+    RosterEntry("drop_high", BandDrop, {"band": "high"}, (), None, "0.5", "^", ":"),
     RosterEntry("gn", GaussianNoise, {}, (2, 8, 16), "GN", "0.5", "D", ":"),
     RosterEntry("fgsm", FastGradientSign, {}, (2, 8, 16), "FGSM", "tab:cyan", "v", "-", "Goodfellow et al., ICLR 2015"),
     RosterEntry("bim", BasicIterative, {}, (2, 8), "BIM", "tab:blue", "s", "--", "Kurakin et al., ICLR workshop 2017"),

@@ -36,7 +36,8 @@ class SpectrumAdversarialAttack(IterativeAttack):
         block_size: block side in voxels, an int or one per axis. A window whose side is not a multiple of it is padded
             with its edge values.
         band: coefficients that change: ``"all"``, or by the sum of their indices ``"low"`` (below half the block side),
-            ``"high"`` (as near to the largest sum) or ``"middle"`` (the rest). The mean of a block never changes.
+            ``"high"`` (as near to the largest sum) or ``"middle"`` (the rest); where sides differ, an index counts as
+            if its side were the longest. The mean of a block never changes.
         loss_weight: weight of the segmentation loss, above 0.
         similarity_weight: weight of the similarity, at least 0.
         random_start: start at random factors; ``False`` starts at 1.
@@ -46,7 +47,7 @@ class SpectrumAdversarialAttack(IterativeAttack):
     ``losses`` are in units of the segmentation loss.
 
     Raises:
-        ValueError: If a parameter is out of range, or a band is to be chosen of blocks whose sides differ.
+        ValueError: If a parameter is out of range.
     """
 
     budget = "rho"
@@ -71,9 +72,7 @@ class SpectrumAdversarialAttack(IterativeAttack):
         if check_number("similarity_weight", self.similarity_weight) < 0:
             raise ValueError(f"similarity_weight={self.similarity_weight} must be at least 0.")
         check_choice("band", self.band, ("all", "low", "middle", "high"))
-        sides = block_sides(self.block_size, 3, in_plane=self.in_plane)
-        if self.band != "all":
-            _moving(sides, self.band)  # checks them
+        block_sides(self.block_size, 3, in_plane=self.in_plane)  # checks it
 
     def check_image(self, shape: Sequence[int]) -> None:
         super().check_image(shape)
@@ -119,7 +118,7 @@ class _FactorPerturbation(Perturbation):
         self._clean = clean
         self._block = block_sides(attack.block_size, clean.ndim - 2, in_plane=attack.in_plane)
         self._spectrum = block_spectrum(clean, self._block)
-        self._moving = _moving(self._block, attack.band).to(clean.device)
+        self._moving = in_band(self._block, attack.band).to(clean.device)
         self._similarity = BlockSSIMLoss(tuple(clean.shape[2:]), reduction="none")
         self.variable = torch.ones_like(self._spectrum)
 
@@ -140,14 +139,9 @@ class _FactorPerturbation(Perturbation):
         self.variable = where_active(active, moved.clamp(1 - rho, 1 + rho), self.variable)
 
 
-def _moving(block: Sequence[int], band: str) -> torch.Tensor:
-    """Which coefficients of a block have a factor of their own."""
-    index = torch.stack(torch.meshgrid(*map(torch.arange, block), indexing="ij")).sum(0)
-    if band == "all":
-        return index > 0
-    sides = {side for side in block if side > 1}
-    if len(sides) != 1:
-        raise ValueError(f"block_size={tuple(block)} has no band={band!r}: bands are those of blocks of equal sides.")
-    reach = min(sides) // 2
-    low, high = index < reach, index > index.max() - reach
-    return {"low": low & (index > 0), "middle": ~low & ~high, "high": high}[band]
+def in_band(block: Sequence[int], band: str) -> torch.Tensor:
+    """Which coefficients of a block belong to a band, without its mean; indices of shorter sides count for more."""
+    steps = [torch.arange(side) * (max(block) / side) for side in block]
+    index = torch.stack(torch.meshgrid(*steps, indexing="ij")).sum(0)
+    low, high = index < max(block) // 2, index > index.max() - max(block) // 2
+    return {"all": low | ~low, "low": low, "middle": ~low & ~high, "high": high}[band] & (index > 0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_vafa.attacks import GaussianNoise, QuantizeOnly, RescaleOnly
-from monai_vafa.frequency import quantize_image
+from monai_vafa.attacks import BandDrop, GaussianNoise, QuantizeOnly, RescaleOnly
+from monai_vafa.attacks.sa2 import in_band
+from monai_vafa.frequency import block_spectrum, quantize_image
 
 
 def test_quantize_only_quantises(network, image):
@@ -21,6 +22,45 @@ def test_rescale_only_stretches_each_axial_slice(network, image):
 def test_rescale_only_leaves_constant_slices(network, image):
     image[..., 4] = 0.25
     assert torch.equal(RescaleOnly()(network, image)[..., 4], image[..., 4])
+
+
+BANDS = ("low", "middle", "high")
+
+
+@pytest.mark.parametrize("band", BANDS)
+@pytest.mark.parametrize("block", [8, (8, 4, 1)])
+def test_band_is_gone_and_nothing_else_has_changed(network, image, band, block):
+    image = 0.5 + 0.2 * (image - 0.5)  # nothing is clipped
+    dropped = BandDrop(band=band, block_size=block)(network, image)
+    before, after = (block_spectrum(x, block) for x in (image, dropped))
+    gone = in_band((8, 8, 8) if block == 8 else block, band)
+    assert 0 < gone.sum() < gone.numel() - 1
+    assert before[..., gone].abs().mean() > 0.1 and after[..., gone].abs().max() < 1e-3
+    assert torch.allclose(before[..., ~gone], after[..., ~gone], atol=1e-3)
+
+
+def test_without_low_frequencies_the_mean_of_a_block_stays(network, image):
+    image = 0.5 + 0.2 * (image - 0.5)
+    dropped = BandDrop(band="low", block_size=8)(network, image)
+    means = [x.unfold(2, 8, 8).unfold(3, 8, 8).unfold(4, 8, 8).mean((5, 6, 7)) for x in (image, dropped)]
+    assert torch.allclose(*means, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [(16, 16, 16), (7, 7), (8, 8, 1), (16, 16, 5), (2, 2, 2), (1, 1, 1)])
+def test_bands_share_all_coefficients_but_the_mean(block):
+    shared = torch.stack([in_band(block, band) for band in BANDS]).sum(0)
+    assert shared.flatten()[0] == 0 and (shared.flatten()[1:] == 1).all()
+    assert torch.equal(in_band(block, "all"), shared == 1)
+
+
+def test_low_band_of_unequal_sides_holds_the_same_frequencies():
+    assert torch.equal(in_band((16, 16, 4), "low"), in_band((16, 16, 16), "low")[..., ::4])
+
+
+@pytest.mark.parametrize("band", ["all", "mid"])
+def test_impossible_band_is_refused(band):
+    with pytest.raises(ValueError, match=f"band='{band}'"):
+        BandDrop(band=band)
 
 
 def test_impossible_step_is_refused():

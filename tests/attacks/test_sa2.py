@@ -109,7 +109,6 @@ def test_images_are_slices_of_their_own(golden):
         ({"loss_weight": 0}, "loss_weight=0"),
         ({"similarity_weight": -1}, "similarity_weight=-1"),
         ({"band": "mid"}, "band='mid'"),
-        ({"band": "low", "block_size": (8, 8, 4)}, "bands are those of blocks of equal sides"),
     ],
 )
 def test_impossible_parameters_are_named(parameters, message):

@@ -14,6 +14,7 @@ from torch.nn import BCEWithLogitsLoss
 
 from monai_vafa.attacks import (
     AutoPGD,
+    BandDrop,
     BasicIterative,
     CoefficientAttack,
     CosPGD,
@@ -59,7 +60,12 @@ ATTACKS = {
     "coefficient": partial(CoefficientAttack, steps=4),
     "pfa": partial(PerceptualFrequencyAttack, steps=4),
 }
-CONTROLS = {"quantize_only": partial(QuantizeOnly, block_size=8), "rescale_only": RescaleOnly, "gn": GaussianNoise}
+CONTROLS = {
+    "quantize_only": partial(QuantizeOnly, block_size=8),
+    "rescale_only": RescaleOnly,
+    "band_drop": partial(BandDrop, block_size=8),
+    "gn": GaussianNoise,
+}
 OWN_RANGE = {"intensity_range": None}
 
 

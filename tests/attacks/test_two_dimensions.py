@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from torch import nn
 
 from monai_vafa.attacks import (
+    BandDrop,
     GaussianNoise,
     QuantizeOnly,
     RescaleOnly,
@@ -25,7 +26,12 @@ from .probes import BY_GRADIENT
 
 VAFA_2D = partial(SliceFrequencyAttack, steps=3, block_size=8)
 ATTACKS = {**BY_GRADIENT, "vafa": VAFA_2D, "square": partial(SquareAttack, steps=20, eps=16.0)}
-CONTROLS = {"quantize_only": partial(QuantizeOnly, block_size=8), "rescale_only": RescaleOnly, "gn": GaussianNoise}
+CONTROLS = {
+    "quantize_only": partial(QuantizeOnly, block_size=8),
+    "rescale_only": RescaleOnly,
+    "band_drop": partial(BandDrop, block_size=8),
+    "gn": GaussianNoise,
+}
 
 
 @pytest.fixture
@@ -85,7 +91,7 @@ def test_image_is_attacked_like_a_volume_of_one_slice(network, image, label, opt
     torch.testing.assert_close(flat.losses[0], volume.losses[0])
 
 
-@pytest.mark.parametrize("name", ["quantize_only", "gn"])
+@pytest.mark.parametrize("name", ["quantize_only", "band_drop", "gn"])
 def test_controls_change_the_image(name, network, image):
     adversarial = CONTROLS[name]()(network, image)
     assert adversarial.shape == image.shape
