@@ -31,9 +31,8 @@ class ResultFolder:
     """
     Result files of an attack run, see :data:`~monai_vafa.results.schema.RUN_FILES`.
 
-    A case and attack are finished when ``manifest.json`` says so and the hashes in it are those of their rows and
-    volumes. What is not finished, or was damaged since, is left out and has to be computed anew. Every file is written
-    beside its place and moved there, so no file is ever half written.
+    A case and attack are finished when the hashes of their rows and volumes are those in ``manifest.json``. What is
+    not, or was damaged since, is left out and has to be computed anew.
 
     Args:
         folder: made with the first file.
@@ -44,8 +43,7 @@ class ResultFolder:
         parameters: those given, with the attacks and cases of earlier runs, whose rows are still there.
 
     Raises:
-        ValueError: If the folder holds results of other parameters, of cases with the same names from other files, or
-            of files that have changed since; names the first that differ. If two volumes would have one file name.
+        ValueError: If the folder holds results of other parameters or input files, or two volumes would have one name.
     """
 
     def __init__(
@@ -71,8 +69,9 @@ class ResultFolder:
     def _load(self) -> list[str]:
         """Read what is finished; returns lines on what is damaged."""
         manifest, summary = whole_json(self.folder / MANIFEST), whole_json(self.folder / SUMMARY)
-        whole = all(_two_levels(manifest.get(key, {})) for key in ("inputs", "finished"))
-        if not whole or not isinstance(manifest.get("parameters", {}), dict):
+        parts = [manifest.get(key, {}) for key in ("parameters", "inputs", "finished")]
+        nested = [part for each in parts[1:] if isinstance(each, dict) for part in each.values()]
+        if not all(isinstance(part, dict) for part in (*parts, *nested)):
             manifest = {}
         place, way_out = f"output_dir={os.fspath(self.folder)!r}", "Choose another output_dir, or remove this one."
         earlier = manifest.get("parameters", summary.get("parameters"))
@@ -172,11 +171,6 @@ def whole_json(path: Path) -> dict[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _two_levels(content: Any) -> bool:
-    """Whether it is a dictionary of dictionaries."""
-    return isinstance(content, dict) and all(isinstance(each, dict) for each in content.values())
 
 
 def rows_digest(rows: Sequence[Mapping[str, str]]) -> str:
