@@ -29,10 +29,11 @@ class SquareAttack(LinfAttack):
     arXiv 1912.00049, Algorithms 1 and 2, with cubes for squares in volumes. It starts with each position along the
     last axis shifted by +-``eps``, then tries one cube after the other, smaller and smaller. It follows no gradient,
     so it also works where there is none to follow: a network that hides its gradient resists PGD, but not this. A
-    cube is kept if it leaves fewer voxels right (targeted: more as wanted), or as many and the loss rises.
+    cube is kept if it leaves fewer voxels right (targeted: more as wanted), or as many and the loss rises. At the end
+    the clean image is asked about too, and returned where no query did more damage.
 
     Args:
-        steps: number of queries (forward passes), including the start.
+        steps: number of queries (forward passes), including the start but not the one of the clean image.
         p_init: share of the voxels that the first cubes change, whatever the image's sides; halved over the steps on
             the paper's schedule.
 
@@ -68,6 +69,8 @@ class SquareAttack(LinfAttack):
             trace.append(best.gain)
             if not active.any():
                 break
+        best.judge(objective, image)
+        trace[-1] = best.gain
         return AttackResult(best.image, losses=torch.stack(trace), steps=used)
 
     def _query(self, step: int, image: torch.Tensor, best: torch.Tensor, draws: Draws) -> torch.Tensor:

@@ -25,7 +25,7 @@ def make_attack(**kwargs):
     return VolumetricFrequencyAttack(**{"steps": 3, "block_size": 8, **kwargs})
 
 
-ATTACKS = {**BY_GRADIENT, "square": partial(SquareAttack, steps=5)}
+ATTACKS = {**BY_GRADIENT, "square": partial(SquareAttack, steps=20)}
 # Share of the voxels that must be the same, by whether one voxel on the fence changes the gradient of its surroundings.
 SAME = {False: 0.999, True: 0.99}
 

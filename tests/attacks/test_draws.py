@@ -30,7 +30,7 @@ ATTACKS = {
     "tsallis_pgd": partial(TsallisPGD, steps=1, restarts=1),
     "padam": partial(ProjectedAdam, steps=1),
     "auto_pgd": partial(AutoPGD, steps=1),
-    "square": partial(SquareAttack, steps=1),
+    "square": partial(SquareAttack, steps=20),
     "gn": GaussianNoise,
 }
 

@@ -72,7 +72,8 @@ def test_trace_holds_the_best_loss_after_each_query(network, small, label):
     label = label[..., :8, :8, :8]
     rounded = Rounded(network)
     result = SquareAttack(steps=40, loss=cross_entropy).run(rounded, small, label)
-    assert len(rounded.seen) == 40
+    assert len(rounded.seen) == 41
+    assert torch.equal(rounded.seen[40], small)
     assert result.steps.tolist() == [40]
     with torch.no_grad():
         each = torch.stack([cross_entropy(rounded(x), label) for x in rounded.seen[:40]])
@@ -98,8 +99,9 @@ def indifferent(logits, label):
 
 
 def test_starts_with_each_slice_shifted_by_eps(network, small):
-    start = SquareAttack(eps=4, steps=1)(network, small)
-    change = (start - small) * 255
+    spy = Spy(network)
+    SquareAttack(eps=4, steps=1)(spy, small, torch.zeros_like(small))
+    change = (spy.seen[0] - small) * 255
     assert torch.allclose(change.abs(), torch.tensor(4.0), atol=1e-3)
     assert torch.allclose(change, change[:, :, :1, :1].expand_as(change), atol=1e-3)
     assert change[0, 0, 0, 0].sign().unique().numel() == 2
@@ -141,8 +143,27 @@ def test_cubes_are_cubes_where_there_is_room():
 def test_no_query_is_wasted_on_what_is_there_already(small):
     network = Right()
     SquareAttack(steps=200, loss=indifferent)(network, small, torch.zeros_like(small))
-    assert len(network.seen) == 200
+    assert len(network.seen) == 201
     assert all(not torch.equal(x, network.seen[0]) for x in network.seen[1:])
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_clean_image_is_returned_where_nothing_did_more_damage(small, targeted):
+    class Gray(torch.nn.Module):
+        """Says 1 where an image is exactly as gray as the clean one."""
+
+        def forward(self, x):
+            same = 1e-3 - (x - 0.5).abs()
+            return torch.cat([-same, same], 1)
+
+    images = torch.cat([torch.full_like(small, 0.5), torch.full_like(small, 0.7)])
+    label = torch.full_like(images, float(targeted))
+    result = SquareAttack(steps=3, targeted=targeted).run(Gray(), images, label)
+    assert torch.equal(result.adversarial[0], images[0])
+    assert not torch.equal(result.adversarial[1], images[1])
+    alone = SquareAttack(steps=3, targeted=targeted).run(Gray(), images[:1], label[:1])
+    assert torch.equal(alone.adversarial[0], images[0])
+    assert result.losses[-1, 0] > result.losses[-2, 0]
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 9, 7), (1, 1, 12, 9, 2), (2, 1, 5, 5, 5)])
