@@ -49,11 +49,9 @@ class Benchmark:
             shows its volumes to the models that are left out, of which the attacker knows nothing (see
             :class:`~monai_vafa.target.ensemble.Ensemble`). A list of models makes one ensemble, ``"ensemble"``.
         worst_cases: name of a group -> attacks, of which the report takes the worst for each case.
-        checklist: whether the report examines the attacks themselves (do more steps or larger budgets help, do seeds
-            agree).
+        checklist: whether the report examines the attacks themselves, as a referee would.
         checklist_roles: role in that examination -> name of an attack; ``"huge_budget"`` -> a budget.
-        published: name of the published results that the report prints beside, ``"synapse"`` or ``"acdc"``;
-            ``None`` for none.
+        published: published results that the report prints beside, ``"synapse"`` or ``"acdc"``; ``None`` for none.
         hardened: model name -> its network and what it was trained against, e.g. ``("unetr", "vafa_fr")``, or
             ``"clean"`` for the model that was not hardened. The report compares these models, as Table 2 of the paper.
         description: a line on models and data.
@@ -155,19 +153,16 @@ class Benchmark:
             remove_partial_files(self._file.parent)
             self.failed.clear()
             with status_kept(lambda status: write_json(self._file, {**self._facts, "status": status}), self.failed):
-                self._run()
-
-    def _run(self) -> None:
-        for name, evaluator in self.evaluators.items():
-            logger.info("model %s", name)
-            try:
-                evaluator.run()
-            except Exception as error:
-                logger.exception("%s failed; going on with the other models", name)
-                self.failed[name] = root_cause(error)
-            self.failed.update({f"{name}, {case}": error for case, error in evaluator.failed.items()})
-        if self._transfer is not None:
-            self.failed.update(self._transfer.run())
+                for name, evaluator in self.evaluators.items():
+                    logger.info("model %s", name)
+                    try:
+                        evaluator.run()
+                    except Exception as error:
+                        logger.exception("%s failed; going on with the other models", name)
+                        self.failed[name] = root_cause(error)
+                    self.failed.update({f"{name}, {case}": error for case, error in evaluator.failed.items()})
+                if self._transfer is not None:
+                    self.failed.update(self._transfer.run())
 
     def raise_if_failed(self) -> None:
         """Make the process fail once everything that could be done has been written."""

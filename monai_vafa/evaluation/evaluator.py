@@ -42,10 +42,9 @@ class AttackEvaluator(Evaluator):
     Attacks cases, scores the network's predictions, and writes a result folder.
 
     It is an engine like MONAI's ``SupervisedEvaluator``: an iteration is one attack (or the clean image) on one case.
-    Then ``state.batch`` and ``state.output`` are lists of one dictionary; the output holds ``"image"`` (attacked),
-    ``"label"`` and ``"pred"`` (one-hot, channel-first), ``"case"`` and ``"attack"``, so that MONAI's handlers and
-    metrics work on it. At the end ``state.metrics`` holds the mean of each column for each attack, as in
-    ``vafa_dsc``.
+    Then ``state.batch`` and ``state.output``, which MONAI's handlers and metrics read, are lists of one dictionary; the
+    output holds ``"image"`` (attacked), ``"label"`` and ``"pred"`` (one-hot, channel-first), ``"case"`` and
+    ``"attack"``. At the end ``state.metrics`` holds the mean of each column for each attack, as in ``vafa_dsc``.
 
     A second run into the same folder goes on where the first one ended, also with further cases or attacks; its
     iterations are the rows that were missing. A case that fails is recorded and the others go on.

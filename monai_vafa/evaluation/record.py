@@ -69,12 +69,8 @@ def attack_facts(attacks: Mapping[str, Attack], rows: Mapping[str, Row]) -> dict
 
 def versions() -> dict[str, str]:
     """Versions of the software that results depend on."""
-    return {
-        "monai_vafa": monai_vafa.__version__,
-        "monai": monai.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
+    packages = {package.__name__: str(package.__version__) for package in (monai_vafa, monai, torch)}
+    return {**packages, "python": platform.python_version()}
 
 
 def root_cause(error: BaseException) -> str:

@@ -46,9 +46,8 @@ class AttackRows:
     several targets: each gets attacks that fit its range of intensities, its window and its slices.
 
     Args:
-        attacks: names of the roster (see :mod:`monai_vafa.attacks.roster`), or name -> parameters that differ from the
-            roster's. ``{"strong": {"attack": "pgd", "eps": 8}}`` gives the roster's ``pgd`` a name of its own. An
-            attack that is built already is taken as it is.
+        attacks: names of the roster (see :mod:`monai_vafa.attacks.roster`), or name -> an attack, or parameters that
+            differ from the roster's: ``{"strong": {"attack": "pgd", "eps": 8}}`` is its ``pgd`` under another name.
         sweeps: attack -> parameter -> values.
         common: parameters for every attack that has them and does not set them itself, such as ``seed``.
 

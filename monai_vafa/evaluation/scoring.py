@@ -132,8 +132,7 @@ def class_means(per_class: Mapping[str, Sequence[float]], activation: str = "sof
     first = 1 if activation == "softmax" else 0
     means = {}
     for name, values in per_class.items():
-        means[name] = _nan_mean(values)
-        means[f"{name}_foreground"] = _nan_mean(values[first:])
+        means[name], means[f"{name}_foreground"] = _nan_mean(values), _nan_mean(values[first:])
     return means
 
 
@@ -174,16 +173,15 @@ def mean_rows(
     """
     result: dict[str, Any] = {}
     for attack in attacks:
-        rows = [row for row in cases if row["attack"] == attack]
-        per_class = [row for row in metrics if row["attack"] == attack]
+        rows, per_class = ([row for row in table if row["attack"] == attack] for table in (cases, metrics))
         if rows:
-            means = column_means(rows, CASE_KEYS)
+            means: dict[str, Any] = dict(column_means(rows, CASE_KEYS))
             empty = {c: sum(not row.get(c) for row in rows) for c, mean in means.items() if mean is not None}
-            undefined = {column: count for column, count in empty.items() if count}
+            if undefined := {column: count for column, count in empty.items() if count}:
+                means["undefined"] = undefined
             classes = dict.fromkeys(row["class"] for row in per_class)
-            result[attack] = {
-                **means,
-                **({"undefined": undefined} if undefined else {}),
-                "classes": {c: column_means([r for r in per_class if r["class"] == c], METRIC_KEYS) for c in classes},
+            means["classes"] = {
+                c: column_means([r for r in per_class if r["class"] == c], METRIC_KEYS) for c in classes
             }
+            result[attack] = means
     return result

@@ -122,23 +122,19 @@ def oriented_like(image: str | os.PathLike, like: str | os.PathLike) -> Iterator
     """
     volume: Any = nib.load(image)
     other: Any = nib.load(like)
-    axes = [nib.orientations.io_orientation(v.affine) for v in (volume, other)]
-    turn = nib.orientations.ornt_transform(*axes)
-    several_planes = other.ndim == 2 and volume.ndim > 2
+    turn = nib.orientations.ornt_transform(*(nib.orientations.io_orientation(v.affine) for v in (volume, other)))
+    flat, several_planes = other.ndim == 2, other.ndim == 2 and volume.ndim > 2
     if (turn == [[0, 1], [1, 1], [2, 1]]).all() and not several_planes:
         yield os.fspath(image)
         return
-    with TemporaryDirectory() as folder:
-        turned = Path(folder) / Path(image).name
-        if other.ndim > 2:
-            nib.save(volume.as_reoriented(turn), turned)
-            yield os.fspath(turned)
-            return
+    if flat:  # only what has three axes can be turned
         voxels = np.asarray(volume.dataobj)
-        # only what has three axes can be turned
-        whole = nib.Nifti1Image(voxels.reshape(*voxels.shape[:2], 1, -1), volume.affine).as_reoriented(turn)
+        volume = nib.Nifti1Image(voxels.reshape(*voxels.shape[:2], 1, -1), volume.affine)
+    turned = volume.as_reoriented(turn)
+    planes = np.moveaxis(np.asarray(turned.dataobj)[:, :, 0], -1, 0) if flat else ()
+    with TemporaryDirectory() as folder:
         paths = []
-        for i, plane in enumerate(np.moveaxis(np.asarray(whole.dataobj)[:, :, 0], -1, 0)):
-            paths.append(os.fspath(turned.with_name(f"{i}_{turned.name}")))
-            nib.save(nib.Nifti1Image(plane, whole.affine), paths[-1])
+        for i, file in enumerate([nib.Nifti1Image(plane, turned.affine) for plane in planes] or [turned]):
+            paths.append(os.fspath(Path(folder, f"{i}_{Path(image).name}")))
+            nib.save(file, paths[-1])
         yield paths if several_planes else paths[0]
