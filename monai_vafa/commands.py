@@ -17,11 +17,12 @@ from monai_vafa.data.paths import check_path
 from monai_vafa.metrics import fetch_trunk as fetch_lpips_trunk
 from monai_vafa.networks import convert_checkpoint as convert
 from monai_vafa.options import as_word, check_options
+from monai_vafa.report.leaderboard import leaderboard
 from monai_vafa.target import copy_bundle as bundle
 from monai_vafa.target import shipped_bundles
 from monai_vafa.target.config import as_config, as_expression, read_config
 
-__all__ = ["attack", "benchmark", "bundle", "convert", "fetch_lpips_trunk", "harden"]
+__all__ = ["attack", "benchmark", "bundle", "convert", "fetch_lpips_trunk", "harden", "leaderboard"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,7 @@ def attack(
     With --debug, errors show where they come from.
 
     Args:
-        bundle: folder of a bundle, or the name of one of this package or of MONAI's model zoo; by default, the demo
-            model.
+        bundle: a folder, or the name of a bundle of this package or of MONAI's model zoo; by default, the demo model.
         dataset_dir: folder of images and labels; by default, the cases that the bundle's config names.
         output_dir: folder of the report.
         overrides: id and value.
@@ -53,8 +53,7 @@ def benchmark(
     With --debug, errors show where they come from.
 
     Args:
-        bundle: folder of a bundle, or the name of one of this package or of MONAI's model zoo; by default, both demo
-            models.
+        bundle: a folder, or the name of a bundle of this package or of MONAI's model zoo; by default, both demo models.
         dataset_dir: folder of images and labels; by default, the cases that the bundle's config names.
         output_dir: folder of the report.
         overrides: id and value.
@@ -76,8 +75,7 @@ def harden(
     With --debug, errors show where they come from.
 
     Args:
-        bundle: folder of a bundle with a train config, or the name of one of this package or of MONAI's model zoo; by
-            default, the demo model.
+        bundle: a folder, or the name of a bundle of this package or of MONAI's model zoo; by default, the demo model.
         dataset_dir: folder of the training data, laid out as the bundle expects; by default, the config's own.
         ckpt_dir: folder of the new weights; nothing in the bundle's folder changes.
         overrides: id and value.

@@ -23,7 +23,7 @@ _OF_RUN = ("run_id", "init_id", "final_id", "meta_file", "logging_file", "tracki
 TEXTS = (
     *("bundle", "config_file", "configs", "workflow", "checkpoint", "activation", "version", "source", "bundle_dir"),
     *("dataset_dir", "datalist_section", "device", "output_dir", "ckpt_dir", "description", "lpips_trunk", "attack"),
-    *("run_id", "init_id", "final_id", "meta_file", "logging_file", "args_file"),
+    *("run_id", "init_id", "final_id", "meta_file", "logging_file", "args_file", "claim", "reference"),
 )
 # MONAI's own: every bundle has them, and programs other than a run, or its experiment tracking, read them.
 _STANDARD = ("bundle_root", "imports", "network_def", "inferer", "dataset", "_meta_")

@@ -20,19 +20,11 @@ def ask(target: Target, image: torch.Tensor) -> torch.Tensor:
 
 def second_pass(target: Target, image: torch.Tensor, logits: torch.Tensor) -> dict[str, float]:
     """
-    Ask the network again, and look at what it does.
+    Ask again about an image ``(1, C, *spatial)``: a random answer or an inner optimisation hides gradients from attacks.
 
-    A network that answers at random, or optimises before it answers, hides its gradient from attacks: RobustBench
-    (https://arxiv.org/abs/2010.09670) takes neither. An optimisation without gradients is not noticed.
-
-    Args:
-        target: model that is asked.
-        image: ``(1, C, *spatial)``.
-        logits: what it answered before.
-
-    Returns:
-        ``"unstable_logits"``, the share of the logits that changed by more than rounding, and ``"inner_gradients"``, 1
-        if a backward pass ran inside the forward pass, else 0.
+    RobustBench (https://arxiv.org/abs/2010.09670) takes neither. ``"unstable_logits"`` is the share of the logits that
+    differ by more than rounding; ``"inner_gradients"`` is 1 if a backward pass ran inside the forward pass, else 0. An
+    optimisation without gradients is not noticed.
     """
     used: list[int] = []  # tensors that a backward pass asked for
 

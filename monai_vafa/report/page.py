@@ -47,13 +47,13 @@ def publish(
             parts += [_image(path.relative_to(root), section.title), _paragraph(section.note, "note")]
         if section.tables:  # side by side if there is room
             parts.append(f'<div class="tables">{"".join(map(_table, section.tables))}</div>')
-    parts += [_heading("Units"), _paragraph(UNITS, "note"), _heading("Cases")]
+    parts += [_heading("Units"), _paragraph(UNITS, "note"), *([_heading("Cases")] if runs else [])]
     for folder, summary in runs.items() if drawing else ():
         for case, path in case_figures(root / folder, summary).items():
             name = f"{folder}: {case}" if folder else case
             inside = f"<summary>{escape(name)}</summary>\n{_image(path.relative_to(root), name)}"
             parts.append(f"<details{'' if folder else ' open'}>{inside}</details>")
-    if not parts[-1].startswith("<details"):
+    if runs and not parts[-1].startswith("<details"):
         parts.append(_paragraph("There are no figures; they need matplotlib and volumes of finished cases."))
     parts += [_heading("Threat models"), _definitions(threats), _heading("Files"), _definitions(files)]
     name, body = escape(title), "\n".join(filter(None, parts))

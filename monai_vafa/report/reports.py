@@ -26,7 +26,7 @@ _WORST_COLUMNS = ("model", "group", "case", "attack", "dsc", "dsc_foreground", "
 
 
 @contextmanager
-def _readable(folder: str | os.PathLike) -> Iterator[None]:
+def readable(folder: str | os.PathLike) -> Iterator[None]:
     """Let errors of content name the folder: what is not as a run leaves it can raise anything."""
     try:
         yield
@@ -49,7 +49,7 @@ def write_report(folder: str | os.PathLike) -> None:
         FileNotFoundError: If the folder has no ``summary.json``.
         ValueError: If a file in it is damaged.
     """
-    with _readable(folder):
+    with readable(folder):
         root = Path(folder)
         if not (summary := read_json(root / SUMMARY)):
             raise FileNotFoundError(f"{root / SUMMARY} does not exist: not the folder of an attack run.")
@@ -92,7 +92,7 @@ def write_benchmark_report(folder: str | os.PathLike, sections: Iterable[Callabl
         FileNotFoundError: If there is no ``benchmark.json``.
         ValueError: If a file is damaged, or a role of the checklist or a group of worst cases names an unknown row.
     """
-    with _readable(folder):
+    with readable(folder):
         benchmark = Benchmark(folder)
         models = benchmark.models
         runs = {model: benchmark.summaries[model] for model in models if benchmark.means(model)}
