@@ -109,17 +109,16 @@ def check_levels(attack: Any) -> None:
     """A budget and steps that can change something: 8/255, as the literature has it, would be 0.03 of a level here."""
     if attack.budget not in _IN_LEVELS:
         return
-    name, budget, step_size = attack.budget, getattr(attack, attack.budget), getattr(attack, "step_size", None)
-    if 0 < budget < _LEAST_LEVELS:
-        _refuse_share(name, budget)
-    if step_size is not None and 0 < step_size < _LEAST_STEP and step_size * getattr(attack, "steps", 1) < budget / 2:
-        _refuse_share("step_size", step_size)
+    budget, step_size = getattr(attack, attack.budget), getattr(attack, "step_size", None) or 0.0
+    shares = {attack.budget: budget} if budget < _LEAST_LEVELS else {}
+    if step_size < _LEAST_STEP and step_size * getattr(attack, "steps", 1) < budget / 2:
+        shares["step_size"] = step_size
+    for name, value in shares.items():
+        if value > 0:
+            likely = f"{name}={value * 255:.4g}"
+            raise ValueError(f"{name}={value:.4g} is in intensity levels (0-255 scale): did you mean {likely}?")
     if 0 < budget < 1:
-        logger.warning("%s=%g is less than one intensity level (0-255 scale).", name, budget)
-
-
-def _refuse_share(name: str, value: float) -> None:
-    raise ValueError(f"{name}={value:.4g} is in intensity levels (0-255 scale): did you mean {name}={value * 255:.4g}?")
+        logger.warning("%s=%g is less than one intensity level (0-255 scale).", attack.budget, budget)
 
 
 def check_network(network: Any) -> None:
@@ -184,27 +183,22 @@ def value_range(
     image: torch.Tensor, intensity_range: Sequence[float] | None, *, told: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Lowest value and width (1 if constant) of each volume's range; ``told`` warns if the image fills little of it."""
-    shape = (-1, *[1] * (image.ndim - 1))
-    lowest, highest = image.flatten(1).amin(1), image.flatten(1).amax(1)
+    axes = tuple(range(1, image.ndim))
+    lowest, highest = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
     if intensity_range is None:
         width = highest - lowest
-        return lowest.reshape(shape), torch.where(width > 0, width, 1.0).reshape(shape)
+        return lowest, torch.where(width > 0, width, 1.0)
     low, high = intensity_range
-    slack = _RANGE_TOLERANCE * (high - low)
-    if lowest.min() < low - slack or highest.max() > high + slack:
+    least, most, slack = lowest.min(), highest.max(), _RANGE_TOLERANCE * (high - low)
+    if least < low - slack or most > high + slack:
         raise ValueError(
-            f"image has values in [{float(lowest.min()):.4g}, {float(highest.max()):.4g}], outside "
-            f"intensity_range=({low:g}, {high:g}); give the range that your preprocessing leads to, or None for the "
-            "own range of each volume."
+            f"image has values in [{least:.4g}, {most:.4g}], outside intensity_range=({low:g}, {high:g}); give the "
+            "range that your preprocessing leads to, or None for the own range of each volume."
         )
-    filled = float(highest.max() - lowest.min())
-    if told and 0 < filled < _LEAST_SHARE * (high - low):
+    if told and 0 < float(most - least) < _LEAST_SHARE * (high - low):
         logger.warning(
             "image has values in [%.4g, %.4g], next to nothing of intensity_range=(%g, %g), of which budgets are a "
             "share: is that the range that your preprocessing leads to?",
-            float(lowest.min()),
-            float(highest.max()),
-            low,
-            high,
+            *(least, most, low, high),
         )
-    return torch.full_like(lowest, low).reshape(shape), torch.full_like(lowest, high - low).reshape(shape)
+    return torch.full_like(lowest, low), torch.full_like(lowest, high - low)

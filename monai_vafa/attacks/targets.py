@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -41,17 +40,14 @@ class _RelabelTarget(Transform):
             raise ValueError(f"label has {len(label)} channels, none for class {max(self.classes)}.")
         else:
             target = copy.deepcopy(label)
-            self._change_channels(target)
+            # Of two classes, each gets the channel of the other; one alone is erased.
+            target[self.classes] = label[self.classes[::-1]] if len(self.classes) > 1 else 0
         if bool((target == label).all()):
             raise ValueError(
                 f"label holds nothing to change for {type(self).__name__} of {self.classes}: an attack towards the "
                 "label itself would improve the prediction. Choose classes that the case shows, or leave the case out."
             )
         return target
-
-    @abstractmethod
-    def _change_channels(self, target: Any) -> None:
-        """Turn a copy of the label ``(classes, *spatial)`` into the target."""
 
 
 class EraseClass(_RelabelTarget):
@@ -73,9 +69,6 @@ class EraseClass(_RelabelTarget):
             raise ValueError(f"fill={fill} needs activation='softmax': with sigmoid no class replaces an erased one.")
         super().__init__([class_index], [fill], activation)
 
-    def _change_channels(self, target: Any) -> None:
-        target[self.classes[0]] = 0
-
 
 class SwapClasses(_RelabelTarget):
     """
@@ -84,16 +77,10 @@ class SwapClasses(_RelabelTarget):
     Args:
         a: one class.
         b: the other.
-        activation: ``"softmax"`` for class maps, ``"sigmoid"`` for labels with a channel per class.
-
-    Raises:
-        ValueError: If a class is not an integer of at least 0, both are the same, or ``activation`` is unknown.
+        activation: see :class:`EraseClass`, also for errors.
     """
 
     def __init__(self, a: int, b: int, activation: Activation = "softmax") -> None:
         if check_integer("a", a) == check_integer("b", b):
             raise ValueError(f"a={a} and b={b} are one class, so that every label would stay as it is.")
         super().__init__([a, b], [b, a], activation)
-
-    def _change_channels(self, target: Any) -> None:
-        target[self.classes] = target[self.classes[::-1]]
