@@ -23,7 +23,7 @@ class DiverseInputsIterative(MomentumIterative):
     At each step a volume is, with probability ``diversity``, resized to a random share of its sides and padded at
     random with its lowest value (arXiv 1803.06978, Section 3.2; there it grows, but many networks take one size only).
     The logits are mapped back to the image's own grid before the loss, so labels and losses stay as they are, and the
-    gradient goes through all of it. Both are trilinear, bilinear in 2-D.
+    gradient goes through all of it, trilinear (bilinear in 2-D).
 
     Args:
         diversity: probability p of the paper, in [0, 1]; with 0 it is MI-FGSM.
@@ -37,10 +37,9 @@ class DiverseInputsIterative(MomentumIterative):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.diversity <= 1:
-            raise ValueError(f"diversity={self.diversity} must be a probability, in [0, 1].")
-        if not 0 < self.smallest <= 1:
-            raise ValueError(f"smallest={self.smallest} must be a share of the sides, above 0 and at most 1.")
+        if not (0 <= self.diversity <= 1 and 0 < self.smallest <= 1):
+            given = f"diversity={self.diversity} and smallest={self.smallest}"
+            raise ValueError(f"{given} must be at most 1, and the first at least 0, the second above 0.")
 
     def _ask(self, objective: Objective, image: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         rand = torch.stack([torch.rand(image.ndim, generator=generator) for generator in objective.draws.generators])

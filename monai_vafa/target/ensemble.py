@@ -12,22 +12,17 @@ from monai_vafa.outputs import as_logits
 
 from .target import Target
 
-# What attacks and scores take from one model for all.
 _SHARED = ("class_names", "activation", "intensity_range", "roi_size", "slice_axis", "ignore_label", "device")
 _KEYS = ("image_key", "label_key")
 
 
 class Ensemble:
     """
-    A :class:`Target` whose logits are the mean of those of several targets; all else is that of the first.
-
-    Args:
-        name: of the ensemble.
-        targets: name -> model, at least two.
+    A :class:`Target` whose logits are the mean of those of several targets, name -> model; the rest is the first's.
 
     Raises:
-        ValueError: If they differ in classes, activation, windows, range of intensities, void label, device or keys of
-            a case; :meth:`preprocess` raises one if they make different images of a case.
+        ValueError: If the targets differ in what attacks and scores take from one for all; :meth:`preprocess` raises
+            one if they make different images of a case.
     """
 
     def __init__(self, name: str, targets: Mapping[str, Target]) -> None:
@@ -46,7 +41,7 @@ class Ensemble:
     @property
     def network(self) -> torch.nn.Module:
         """Made anew: a target whose network gives probabilities replaces it after its first prediction."""
-        return MeanNetwork(*(target.network for target in self._targets.values()))
+        return MeanNetwork(target.network for target in self._targets.values())
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -55,28 +50,20 @@ class Ensemble:
 
     def preprocess(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """See :meth:`Target.preprocess`."""
-        made = self._first.preprocess(item)
-        image = made[self.image_key]
-        for name, target in self._targets.items():
-            other = image if target is self._first else target.preprocess(item)[self.image_key]
-            same = other.shape == image.shape and torch.allclose(other.affine, image.affine, atol=1e-3)
-            if not (same and torch.allclose(other, image, atol=1e-3)):
-                raise ValueError(f"ensemble {self.name!r}: {name!r} preprocesses {item[self.image_key]!r} differently.")
-        return made
+        made = [target.preprocess(item) for target in self._targets.values()]
+        first, *others = ((loaded[self.image_key], loaded[self.image_key].affine) for loaded in made)
+        for pair in (pair for other in others for pair in zip(first, other, strict=True)):
+            if pair[0].shape != pair[1].shape or not torch.allclose(*pair, atol=1e-3):
+                raise ValueError(f"ensemble {self.name!r}: its models preprocess {item[self.image_key]!r} differently.")
+        return made[0]
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """See :meth:`Target.logits`."""
         return torch.stack([target.logits(image) for target in self._targets.values()]).mean(0)
 
 
-class MeanNetwork(torch.nn.Module):
-    """Gives the mean of the logits of several networks."""
+class MeanNetwork(torch.nn.ModuleList):
+    """Networks as one that gives the mean of their logits, ``(B, classes, *spatial)``."""
 
-    def __init__(self, *networks: torch.nn.Module) -> None:
-        super().__init__()
-        self.networks = torch.nn.ModuleList(networks)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits ``(B, classes, *spatial)``."""
-        # Networks may work in place.
-        return torch.stack([as_logits(network(image.clone())) for network in self.networks]).mean(0)
+    def forward(self, image: torch.Tensor) -> torch.Tensor:  # networks may work in place
+        return torch.stack([as_logits(network(image.clone())) for network in self]).mean(0)

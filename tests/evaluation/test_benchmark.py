@@ -327,7 +327,7 @@ def test_models_of_an_ensemble_must_see_the_same_image(benchmark):
     for transform in (flipped, darker):
         made = benchmark(of_targets={"b": {"transform": transform}}, ensembles=["a", "b"], transfer=False)
         evaluator = made.evaluators["ensemble"]
-        with pytest.raises(ValueError, match=r"ensemble 'ensemble': 'b' preprocesses .*case0.* differently"):
+        with pytest.raises(ValueError, match=r"ensemble 'ensemble': its models preprocess .*case0.* differently"):
             evaluator.target.preprocess(evaluator.items["case0"])
 
 
