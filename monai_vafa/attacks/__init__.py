@@ -25,6 +25,7 @@ from .spectrum import CoefficientAttack, PerceptualFrequencyAttack
 from .square import SquareAttack
 from .ssa import SpectrumSimulationAttack
 from .targets import EraseClass, SwapClasses
+from .universal import UniversalPerturbation, UniversalTraining
 from .vafa import SliceFrequencyAttack, VolumetricFrequencyAttack
 
 __all__ = [
@@ -58,6 +59,8 @@ __all__ = [
     "SquareAttack",
     "SwapClasses",
     "TsallisPGD",
+    "UniversalPerturbation",
+    "UniversalTraining",
     "VolumetricFrequencyAttack",
     "entry_of",
     "register",

@@ -28,6 +28,7 @@ from .sa2 import SliceSpectrumAdversarialAttack, SpectrumAdversarialAttack
 from .spectrum import CoefficientAttack, PerceptualFrequencyAttack
 from .square import SquareAttack
 from .ssa import SpectrumSimulationAttack
+from .universal import UniversalPerturbation
 from .vafa import SliceFrequencyAttack, VolumetricFrequencyAttack
 
 
@@ -86,6 +87,8 @@ def entry_of(name: str) -> RosterEntry:
     Raises:
         ValueError: If there is none; suggests names that are close.
     """
+    if name == "universal" and name not in ROSTER:  # it needs a file, so no list of all attacks has it
+        return RosterEntry(name, UniversalPerturbation, reference="Shafahi et al., AAAI 2020")
     if name not in ROSTER:
         close = difflib.get_close_matches(str(name), ROSTER)
         hint = f"did you mean {' or '.join(map(repr, close))}" if close else f"choose from {', '.join(ROSTER)}"

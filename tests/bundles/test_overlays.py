@@ -99,3 +99,24 @@ def test_thorough_worst_case_is_written(tmp_path):
     assert content["status"] == "complete"
     assert worst["sea"] in content["worst_cases"]["sea"] == SEA
     assert worst["worst case"] in content["worst_cases"]["worst case"]
+
+
+@pytest.mark.parametrize("make", [zoo.softmax, zoo.sigmoid], ids=lambda make: make.__name__)
+def test_universal_perturbation_of_one_section_is_a_row_of_a_run_on_others(make, tmp_path):
+    bundle = make(tmp_path / "zoo")
+    given = {"bundle": str(bundle.folder), "dataset_dir": str(bundle.data), "workflow": "evaluate"}
+    made = {"output_dir": str(tmp_path / "made"), "eps": 8, "epochs": 2, "cases": "$@target.cases(@dataset_dir)[:1]"}
+    run("vafa_attack", "attack.json", "universal.json", workflow_type="infer", **given, **made)
+    path = tmp_path / "made" / "universal.pt"
+    content = torch.load(path, weights_only=True)
+    assert content["eps"] == 8
+    assert tuple(content["perturbation"].shape[1:]) == open_target(bundle.folder).roi_size
+    assert 0 < content["perturbation"].abs().max() <= 8 / 255 + 1e-6
+    tried = {"output_dir": str(tmp_path / "out"), "cases": "$@target.cases(@dataset_dir)[1:]", "visibility_metrics": {}}
+    attacks = {"universal": {"path": str(path)}, "gn": {"sigma": 8}}
+    run("vafa_attack", "attack.json", workflow_type="infer", attacks=attacks, **given, **tried)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["status"] == "complete"
+    assert summary["attacks"]["universal"]["value"] == 8
+    assert summary["threat_models"]["universal"].startswith("no access")
+    assert len(summary["attacks"]["universal"]["parameters"]["sha256"]) == 64
