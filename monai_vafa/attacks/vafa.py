@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 
 from monai_vafa.frequency import block_sides, block_spectrum, quantize, spectrum_to_image
-from monai_vafa.losses import BlockSSIMLoss, DiceCrossEntropyLoss, SegmentationLoss, SoftDiceLoss
+from monai_vafa.losses import BlockSSIMLoss, DiceCrossEntropyLoss, SoftDiceLoss
 
 from .checks import check_choice, check_positive
 from .gradient import IterativeAttack, Perturbation, where_active
@@ -21,18 +21,10 @@ _SOFTNESS_AT_START = 0.1
 _CONSTANT = 1e-5
 
 
-class _Recipe(NamedTuple):
-    """What stands for the parameters left at ``None``; a ``q_init`` of ``None`` is ``q_max``."""
-
-    q_min: float
-    q_init: float | None
-    loss: type[SegmentationLoss]
-    rescale_slices: bool
-
-
-_RECIPES = {
-    "upstream": _Recipe(q_min=5.0, q_init=None, loss=DiceCrossEntropyLoss, rescale_slices=True),
-    "algorithm1": _Recipe(q_min=1.0, q_init=1.0, loss=SoftDiceLoss, rescale_slices=False),
+# What stands for the parameters left at None; a q_init of None is q_max.
+_RECIPES: dict[str, dict[str, Any]] = {
+    "upstream": {"q_min": 5.0, "q_init": None, "loss": DiceCrossEntropyLoss, "rescale_slices": True},
+    "algorithm1": {"q_min": 1.0, "q_init": 1.0, "loss": SoftDiceLoss, "rescale_slices": False},
 }
 
 
@@ -56,17 +48,15 @@ class VolumetricFrequencyAttack(IterativeAttack):
       stretching. From 1 the sign steps nearly cancel, so that it changes next to nothing.
 
     Args:
-        recipe: ``"upstream"`` or ``"algorithm1"``; gives the values of parameters left at ``None``.
+        recipe: ``"upstream"`` or ``"algorithm1"``; gives the values of ``q_min``, ``q_init``, ``rescale_slices`` and
+            ``loss`` that are ``None``.
         q_max: upper bound of the tables, in intensity levels (0-255 scale).
-        q_min: lower bound of the tables, above 0; ``None`` for that of the recipe.
-        q_init: where the tables start; ``None`` for that of the recipe.
+        q_min: lower bound of the tables, above 0.
+        q_init: where the tables start.
         step_size: change of a table entry per step.
-        block_size: block side in voxels, an int or one per axis. A window whose side is not a multiple of it is padded
-            with its edge values.
-        similarity: ``"ssim"`` keeps the blocks of the image similar (:class:`monai_vafa.losses.BlockSSIMLoss`);
-            ``None`` has no such term.
-        rescale_slices: stretch each axial slice to [0, 1]; ``None`` for that of the recipe.
-        loss: ``None`` for that of the recipe.
+        block_size: block side in voxels, an int or one per axis; windows of other sides are padded with edge values.
+        similarity: ``"ssim"`` keeps the blocks similar (:class:`monai_vafa.losses.BlockSSIMLoss`); ``None``: no term.
+        rescale_slices: stretch each axial slice to [0, 1].
 
     All others: see :class:`IterativeAttack`.
     """
@@ -88,20 +78,20 @@ class VolumetricFrequencyAttack(IterativeAttack):
         check_choice("recipe", self.recipe, _RECIPES)
         super().__post_init__()
         recipe = _RECIPES[self.recipe]
-        self.q_min = recipe.q_min if self.q_min is None else self.q_min
-        if not 0 < self.q_min <= self.q_max:
+        for name in ("q_min", "q_init", "rescale_slices"):
+            if getattr(self, name) is None:
+                setattr(self, name, recipe[name])
+        q_min, q_max = cast(float, self.q_min), self.q_max
+        if not 0 < q_min <= q_max:
             raise ValueError(
-                f"q_min={self.q_min:g} and q_max={self.q_max:g} must satisfy 0 < q_min <= q_max; recipe "
-                f"{self.recipe!r} has q_min={recipe.q_min:g} by default."
+                f"q_min={q_min:g} and q_max={q_max:g} must satisfy 0 < q_min <= q_max; recipe {self.recipe!r} has "
+                f"q_min={recipe['q_min']:g} by default."
             )
-        q_init = recipe.q_init if self.q_init is None else self.q_init
-        self.q_init = self.q_max if q_init is None else q_init
-        if not self.q_min <= self.q_init <= self.q_max:
-            raise ValueError(f"q_init={self.q_init:g} must be between q_min={self.q_min:g} and q_max={self.q_max:g}.")
+        self.q_init = q_max if self.q_init is None else self.q_init
+        if not q_min <= self.q_init <= q_max:
+            raise ValueError(f"q_init={self.q_init:g} must be between q_min={q_min:g} and q_max={q_max:g}.")
         self.step_size = check_positive("step_size", self.step_size)
         check_choice("similarity", self.similarity, ("ssim", None))
-        if self.rescale_slices is None:
-            self.rescale_slices = recipe.rescale_slices
 
     def check_image(self, shape: Sequence[int]) -> None:
         super().check_image(shape)
@@ -122,7 +112,7 @@ class VolumetricFrequencyAttack(IterativeAttack):
         return f"{super().threat_model}; may change: {bound}{stretched}; no bound on L-inf"
 
     def _default_loss(self) -> LossFunction:
-        return _RECIPES[self.recipe].loss()
+        return _RECIPES[self.recipe]["loss"]()
 
     def _perturbation(self, image: torch.Tensor) -> Perturbation:
         return _TablePerturbation(self, image)
@@ -153,8 +143,7 @@ class _TablePerturbation(Perturbation):
     """Tables of one run (lines 3-11 of Algorithm 1)."""
 
     def __init__(self, attack: VolumetricFrequencyAttack, clean: torch.Tensor) -> None:
-        self._attack = attack
-        self._clean = clean
+        self._attack, self._clean = attack, clean
         sides = block_sides(attack.block_size, clean.ndim - 2, in_plane=attack.in_plane)
         self._spectrum = block_spectrum(clean, sides)
         self._similarity = BlockSSIMLoss(sides, reduction="none") if attack.similarity == "ssim" else None
