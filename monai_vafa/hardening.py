@@ -88,8 +88,7 @@ class Training:
 
     def finalize(self) -> None:
         """Run what the bundle does after its own training, such as to leave a process group."""
-        with self.parts.modules:
-            self.parts.workflow.finalize()
+        self.parts.run("finalize")
 
 
 def open_training(
@@ -178,7 +177,7 @@ def open_training(
         device="cpu",
     )
     parts = replace(target.parts, device=None if device is None else torch.device(device))
-    parser, parts.workflow.init_id = parts.parser, "initialize"
+    parser = parts.parser
     schedule = _replace_handlers(parser)
     settings = {"ckpt_dir": os.fspath(ckpt_dir), "output_dir": os.fspath(output_dir), "seed": seed}
     lengths = {"max_epochs": epochs, "epoch_length": iterations_per_epoch}
@@ -187,7 +186,7 @@ def open_training(
     parser.update({id_: value for id_, value in values.items() if value is not None})
     _scale_learning_rate(parser, engines["trainer"], learning_rate_scale)
     _split_evaluator(parser, engines["evaluator"])
-    parts.initialize()
+    parts.run("initialize")
     training = Training(
         target=target,
         parts=parts,

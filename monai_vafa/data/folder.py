@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from monai.data import load_decathlon_datalist
 from monai.utils import ensure_tuple
@@ -84,8 +84,7 @@ def find_cases(
     ending = content.get("file_ending")
     for name in ("imagesTs",) if section == "test" else _IMAGES:
         if images := _files(root / name, ending):
-            beside = _labels_beside(images)
-            return _paired(images, _labels(root, _IMAGES[name], images, ending) or beside, channels)
+            return _paired(images, _labels(root, _IMAGES[name], images, ending), channels)
     inside = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
     if len(inside) == 1 and not _LABELS.fullmatch(inside[0].name):
         # As archives are unpacked: data/data/images.
@@ -135,16 +134,12 @@ def _unread(root: Path, cases: Sequence[Mapping[str, Any]]) -> list[str]:
 def ignore_label_of(label: str | os.PathLike) -> int | None:
     """Number of voxels without a label, if the nearest ``dataset.json`` above a label has one, as nnU-Net's may."""
     content = next(filter(None, (_dataset_json(folder) for folder in list(Path(label).parents)[:3])), {})
-    labels = content.get("labels")
-    for name, number in labels.items() if isinstance(labels, dict) else ():
-        if name == "ignore" and isinstance(number, int):
-            return number
-        if number == "ignore" and re.fullmatch(r"-?\d+", name):
-            return int(name)
-    return None
+    labels = content["labels"] if isinstance(content.get("labels"), dict) else {}
+    told = labels.get("ignore", next((number for number, name in labels.items() if name == "ignore"), None))
+    return int(str(told)) if re.fullmatch(r"-?\d+", str(told)) else None
 
 
-def is_path(value: Any) -> bool:
+def is_path(value: Any) -> TypeGuard[str | os.PathLike]:
     """Whether a value is a path, as text or as an object."""
     return isinstance(value, (str, os.PathLike))
 
@@ -242,23 +237,19 @@ def _stem(path: Path) -> str:
     return path.name[: len(path.name) - len(_ending(path))]
 
 
-def _labels_beside(images: dict[str, Path]) -> dict[str, Path]:
-    """Take the labels that lie beside their images, such as ``a_seg`` beside ``a``, out of the images."""
-    cases = {*images, *(match[1] for name in images if (match := _CHANNEL.fullmatch(name)))}
-    named = {name: match[1] for name in images if (match := _LABEL_OF.fullmatch(name)) and match[1] in cases}
-    return {case: images.pop(name) for name, case in named.items()}
-
-
-def _labels(root: Path, usual: str, of: Mapping[str, Path], ending: str | None) -> dict[str, Path]:
-    """Labels in the first of the possible folders that has one for an image."""
+def _labels(root: Path, usual: str, images: dict[str, Path], ending: str | None) -> dict[str, Path]:
+    """Labels in the first possible folder that has one for an image, else those beside the images, ``a_seg``."""
+    names = {*images, *(match[1] for name in images if (match := _CHANNEL.fullmatch(name)))}
+    named = {name: match[1] for name in images if (match := _LABEL_OF.fullmatch(name)) and match[1] in names}
+    beside = {case: images.pop(name) for name, case in named.items()}
     folders = [root / name for name in (usual, "labels", "labels/final") if (root / name).is_dir()]
-    named = [p for p in sorted(root.glob("*")) + sorted(root.glob("*/*")) if p.is_dir()]
-    folders += [p for p in named if p not in folders and _LABELS.fullmatch(p.relative_to(root).parts[0])]
-    names = {*of, *(match[1] for name in of if (match := _CHANNEL.fullmatch(name)))}
+    others = [path for path in sorted(root.glob("*")) + sorted(root.glob("*/*")) if path.is_dir()]
+    folders += [path for path in others if _LABELS.fullmatch(path.relative_to(root).parts[0])]
     for folder in folders:
-        if names & (found := _files(folder, ending)).keys() or (found and folder == root / usual):
+        found = _files(folder, ending)
+        if (names - named.keys()) & found.keys() or (found and folder == root / usual):
             return found
-    return {}
+    return beside
 
 
 def _paired(images: Mapping[str, Path], labels: Mapping[str, Path], channels: int | None) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from monai.inferers import Inferer, SliceInferer
 from monai.transforms import Compose
 
 from monai_vafa.attacks.base import plain_data
-from monai_vafa.data.folder import ignore_label_of
+from monai_vafa.data.folder import ignore_label_of, is_path
 from monai_vafa.data.paths import check_path, file_sha256
 from monai_vafa.networks.modes import eval_mode
 from monai_vafa.outputs import as_logits
@@ -100,19 +100,16 @@ class BundleTarget(Target):
         """See :meth:`Target.preprocess`."""
         with self.parts.modules:
             made = self.preprocessing(item, ignore_label=self.ignore_label)
-        self._check_shape(made[self.image_key], item.get(self.image_key))
-        return made
-
-    def _check_shape(self, image: torch.Tensor, path: Any) -> None:
-        """Refuse images of other dimensions or channels than the network takes, by the name of the file."""
+        image = made[self.image_key]
         first = next((each.shape[1] for each in self.network.parameters() if each.ndim >= 4), None)
         other = self.channels is not None and len(image) not in (self.channels, first)
         if image.ndim != self.spatial_dims + 1 or 0 in image.shape or other:
             raise ValueError(
-                f"image {path!r} becomes {tuple(image.shape)} by the preprocessing of {self.name}, but its network "
-                f"takes {self.channels or 'some'} channels and {self.spatial_dims} axes: convert the file, or name "
-                "another preprocessing with ids={'preprocessing': '...'}."
+                f"image {item.get(self.image_key)!r} becomes {tuple(image.shape)} by the preprocessing of {self.name}, "
+                f"but its network takes {self.channels or 'some'} channels and {self.spatial_dims} axes: convert the "
+                "file, or name another preprocessing with ids={'preprocessing': '...'}."
             )
+        return made
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """
@@ -160,9 +157,6 @@ class BundleTarget(Target):
             section: section of that ``datalist`` or of the folder's ``dataset.json``, see
                 :func:`monai_vafa.data.folder_cases`.
 
-        Returns:
-            a dictionary for each case, for :meth:`preprocess`.
-
         Raises:
             FileNotFoundError: If the folder does not exist.
             TypeError: If the folder is a number, as command lines read names such as 20230101.
@@ -182,7 +176,7 @@ class BundleTarget(Target):
         for item in cases:
             self.preprocessing.check(item)
         label = next((item[self.label_key] for item in cases if self.label_key in item), None)
-        if self.ignore_label is None and isinstance(label, (str, os.PathLike)):
+        if self.ignore_label is None and is_path(label):
             self.ignore_label = ignore_label_of(label)
             if self.ignore_label is not None:
                 logger.info("voxels of labels with %d have no label, as dataset.json says", self.ignore_label)

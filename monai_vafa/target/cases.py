@@ -57,8 +57,8 @@ def cases_of_folder(
 ) -> Items:
     """Cases of a folder, see :meth:`monai_vafa.target.BundleTarget.cases`."""
     root = Path(folder).expanduser().resolve()
-    overrides = {**parts.overrides, "dataset_dir": str(root)}
-    there = replace(parts, device=torch.device("cpu"), overrides=overrides).initialize()
+    there = replace(parts, device=torch.device("cpu"), overrides={**parts.overrides, "dataset_dir": str(root)})
+    there.parser.parse()
     if own := _own_list(there, preprocessing, section):
         return own
     try:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
-from monai.utils import BundlePropertyConfig, ensure_tuple
+from monai.utils import ensure_tuple
 
 from monai_vafa.data.paths import check_path
 
@@ -29,11 +29,12 @@ _SUFFIXES = (".json", ".yaml", ".yml")
 _CUDA = re.compile(r"^cuda(:\d+)?$|(?<=['\"])cuda(:\d+)?(?=['\"])")
 
 # Ids that are read where a config has them.
-_KEYS = ("bundle_root", "image_key", "label_key", "dataset_dir")
+_KEYS = ("bundle_root", "device", "image_key", "label_key", "dataset_dir")
 
-# MONAI's names of parts, where they differ; those of a validation have "val_" before them.
-_PROPERTIES = {"network": "network_def", "data": "dataset_data"}
-# Part -> ids that bundles use beside that of MONAI's property. Those of a validation come first: what a training config
+# MONAI's ids of parts, where they differ; a training has all but some of them for its validation.
+_OF_MONAI = {"network": "network_def", "data": "dataset#data"}
+_NOT_VALIDATED = ("network", "dataset_dir")
+# Part -> ids that bundles use beside that of MONAI. Those of a validation come first: what a training config
 # simply calls "preprocessing" is that of the training.
 PARTS: dict[str, tuple[str, ...]] = {
     "network": ("network", "net", "model"),
@@ -79,19 +80,14 @@ def configs_in(folder: Path) -> dict[str, Path]:
 
 def check_overrides(files: Sequence[Path], overrides: Mapping[str, Any], *, name: str) -> None:
     """Refuse overrides that nothing reads, and numbers in place of the text that a config has there."""
-    content: dict[str, Any] = {}
-    for path in files:
-        ids = read_config(path)
-        content |= {id_.removeprefix("+").partition("#")[0]: value for id_, value in ids.items()}
-    known = {*content, "device", *(id_.partition("#")[0] for ids in PARTS.values() for id_ in ids), *_KEYS}
-    named = _references(overrides)
+    content = {id_.removeprefix("+"): value for path in files for id_, value in read_config(path).items()}
+    known = {id_.partition("#")[0] for ids in (content, _KEYS, *PARTS.values()) for id_ in ids} | _references(overrides)
     for id_, value in overrides.items():
         first = ReferenceResolver.normalize_id(id_).partition("::")[0].removeprefix("+")
-        if first not in known | named:
+        if first not in known:
             raise ValueError(f"overrides sets {id_!r}, but the config of {name} has {no_id(first, content)}")
         text = content.get(id_)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and isinstance(text, str) and not text.startswith(SYNTAX):
+        if type(value) in (int, float) and isinstance(text, str) and not text.startswith(SYNTAX):
             check_path(id_, value)
 
 
@@ -100,8 +96,8 @@ class Parts:
     """
     Finds and builds the parts of a bundle, each on its own, from configs of which nothing else is built or run.
 
-    A part is looked for under the id that the user gave in ``ids``, else under that of MONAI's property of it, else
-    under ids that other bundles use (:data:`PARTS`). Only what a part refers to is built with it.
+    A part is looked for under the id that the user gave in ``ids``, else under that of MONAI, else under ids that other
+    bundles use (:data:`PARTS`). Only what a part refers to is built with it.
     """
 
     folder: Path
@@ -112,22 +108,14 @@ class Parts:
     modules: BundleModules
 
     def __post_init__(self) -> None:
-        names = [str(path) for path in self.files]
-        content = ConfigParser.load_config_files(names)
+        self.name, self.parser = self.folder.name, ConfigParser()
+        self.parser.read_config([str(path) for path in self.files])
+        self.parser.read_meta(str(self.folder / "configs" / "metadata.json"))
+        self.training = not {"train", "validate", "trainer"}.isdisjoint(self.parser.get())
         settings = {"bundle_root": str(self.folder), **self.overrides}
         if self.device is not None:
             settings = {"device": f"$torch.device('{self.device}')", **settings}
-        with self.modules:
-            self.workflow = ConfigWorkflow(
-                config_file=names,
-                meta_file=str(self.folder / "configs" / "metadata.json"),
-                logging_file=False,
-                # Initialising would load weights, and make the data sets for that.
-                init_id="_not_run_",
-                workflow_type="train" if content.keys() & {"train", "validate", "trainer"} else "infer",
-                **{id_: as_config(value) for id_, value in settings.items()},
-            )
-        self.parser, self.name = self.workflow.parser, self.folder.name
+        self.parser.update({id_: as_config(value) for id_, value in settings.items()})
         if self.device is not None:
             device = str(self.device)
             self.parser.set(map_texts(self.parser.get(), lambda text: _CUDA.sub(device, text)))
@@ -136,19 +124,12 @@ class Parts:
         if missing := [f"{part!r}: {id_!r}" for part, id_ in self.ids.items() if id_ not in self.parser]:
             raise ValueError(f"ids names {missing[0]}, but the config of {self.name} has no such id.")
 
-    def initialize(self) -> Parts:
-        """Resolve the configs, and run what the workflow's ``init_id`` names."""
-        with self.modules:
-            self.workflow.initialize()
-        return self
-
     def candidates(self, part: str) -> list[str]:
         """Ids under which a part is looked for, in order."""
         if part in self.ids:
             return [self.ids[part]]
-        name, properties = _PROPERTIES.get(part, part), self.workflow.properties
-        of_monai = [properties[each] for each in (name, f"val_{name}") if each in properties]
-        return [*(each[BundlePropertyConfig.ID] for each in of_monai), *PARTS[part]]
+        of_monai = _OF_MONAI.get(part, part)
+        return [f"validate#{of_monai}" if self.training and part not in _NOT_VALIDATED else of_monai, *PARTS[part]]
 
     def find(self, part: str) -> str | None:
         """Id of a part, or ``None`` if the config does not have it."""
@@ -167,6 +148,12 @@ class Parts:
         """Build a part, or return ``None`` if the config does not have it."""
         id_ = self.find(part)
         return None if id_ is None else self.build(part, id_)
+
+    def run(self, id_: str) -> None:
+        """Evaluate expressions of the config, if it has any under this id."""
+        with self.modules:
+            if id_ in self.parser:
+                self.parser.get_parsed_content(id_)
 
     def build(self, part: str, id_: str) -> Any:
         """Build what has an id; ``part`` is its name in error messages."""
@@ -197,9 +184,9 @@ def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
             continue
         disabled = "_disabled_" in loader and parts.build("checkpoint", f"{id_}#_disabled_")
         if disabled != 1 and str(disabled).strip().lower() != "true":
-            return parts.folder / os.fspath(parts.build("checkpoint", f"{id_}#load_path")), loaded[0]
+            return parts.folder / parts.build("checkpoint", f"{id_}#load_path"), loaded[0]
     named = parts.optional("checkpoint")
-    return parts.folder / (os.fspath(named) if isinstance(named, (str, os.PathLike)) else "models/model.pt"), None
+    return parts.folder / (named if isinstance(named, (str, os.PathLike)) else "models/model.pt"), None
 
 
 def _with_shared(files: list[Path], there: Sequence[Path]) -> list[Path]:

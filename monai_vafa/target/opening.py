@@ -112,7 +112,7 @@ def open_target(
 
 def _open(parts: Parts, checkpoint: str | os.PathLike | Literal[False] | None, activation: str | None) -> BundleTarget:
     """Find the weights and build all parts of a target."""
-    parts.initialize()
+    parts.parser.parse()
     weights, key = (None, None) if checkpoint is False else find_checkpoint(parts)
     if checkpoint:
         weights = Path(checkpoint)

@@ -111,7 +111,7 @@ class Preprocessing(Transform):
 
     def __call__(self, item: Mapping[str, Any], *, ignore_label: int | None = None) -> dict[str, Any]:
         """Load image ``(C, *spatial)`` and label ``(1 or classes, *spatial)``, ``ignore_label`` where there is none."""
-        path = item.get(self.label_key)
+        path: Any = item.get(self.label_key)
         if self.unlabelled is not None and path is None:
             return self.unlabelled(item)
         data = dict(item)
@@ -136,7 +136,7 @@ class Preprocessing(Transform):
             converted = self.knows_labels and self.label_key in result
             if not converted and path is None:
                 return result
-            label = on_grid_of(image, result[self.label_key] if converted else self.label_loader(cast(str, path)))
+            label = on_grid_of(image, result[self.label_key] if converted else self.label_loader(path))
             raw = label
             if converted and is_path(path) and (self.one_hot or ignore_label is not None):
                 # Conversions of classes know nothing of voxels without one.

@@ -139,7 +139,7 @@ def test_configs_that_know_what_a_map_means_are_taken_by_themselves(tmp_path):
     (bundle.folder / "configs" / "evaluate.json").unlink()
     assert torch.equal(open_target(bundle.folder).preprocessing(item)["label"], expected)
     (bundle.folder / "configs" / "train.json").unlink()
-    assert open_target(bundle.folder).parts.workflow.workflow_type == "infer"
+    assert open_target(bundle.folder).parts.training is False
 
 
 def test_a_map_that_has_a_background_is_taken_apart_for_sigmoid(tmp_path):

@@ -28,13 +28,13 @@ def test_inference_comes_first_then_evaluation_then_training(folder):
     def opened():
         target = open_target(folder)
         inverts = any(isinstance(each, Invertd) for each in target.postprocessing.transforms)
-        return target.parts.workflow.workflow_type, inverts
+        return target.parts.training, inverts
 
-    assert opened() == ("infer", True)
+    assert opened() == (False, True)
     (folder / "configs" / "inference.json").unlink()
-    assert opened() == ("train", True)
+    assert opened() == (True, True)
     (folder / "configs" / "evaluate.json").unlink()
-    assert opened() == ("train", False)
+    assert opened() == (True, False)
     (folder / "configs" / "train.json").unlink()
     with pytest.raises(ValueError, match=r"no config inference or train, but .'metadata', 'multi_gpu_train'"):
         open_target(folder)
