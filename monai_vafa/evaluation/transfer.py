@@ -107,8 +107,8 @@ def score_volume(
     # The volume may lie on the grid of the network that it was made on.
     label = loaded[target.label_key] if item.get(target.label_key) is not None else label_loader()(reference)
     loaded[target.label_key] = on_grid_of(loaded[target.image_key], label)
-    shown = as_case(target, loaded)
-    pair = one_hot_pair(target, predict(target, shown.image), shown.label)
+    image, reference_label, _ = as_case(target, loaded)
+    pair = one_hot_pair(target, predict(target, image), reference_label)
     return class_means(segmentation_scores(evaluator.settings.segmentation_metrics, *pair), target.activation)
 
 

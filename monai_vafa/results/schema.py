@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypeAlias
 
 from .files import file_name, inside
 
@@ -63,74 +63,12 @@ class Row:
     value: float | None = None  # of that parameter
 
 
-# "class" is a keyword of Python.
-AttackFacts = TypedDict(
-    "AttackFacts",
-    {
-        "class": str,
-        "parameters": dict[str, Any],
-        "threat_model": str,
-        "control": bool,  # never asks the network
-        "budget": str | None,  # the parameter that bounds the change
-        "value": Any,  # the budget's value
-        "base": str,  # row of which this is a variation; the row itself where it is none
-    },
-)
-
-
-class Comparison(TypedDict):
-    """Paired test between two rows of a run, or two models."""
-
-    first: str
-    second: str
-    cases: int  # that both have
-    difference: float  # mean DSC of the first minus that of the second
-    p: float  # Wilcoxon signed-rank
-    p_holm: float  # after Holm's correction for all comparisons of the list
-
-
-class Statistics(TypedDict):
-    """How certain the scores of a run are, see :mod:`monai_vafa.results.statistics`."""
-
-    confidence: float
-    threshold: float  # DSC below which an attack has succeeded
-    rows: dict[str, dict[str, Any]]  # row -> what row_statistics returns
-    comparisons: list[Comparison]  # of base rows and the clean image
-
-
-class Summary(TypedDict):
-    """Content of ``summary.json``."""
-
-    status: str  # "running", "complete", "failed" or "interrupted"
-    description: str
-    device: str
-    checkpoint: str | None
-    versions: dict[str, str]
-    class_names: list[str]
-    activation: str
-    unlabelled: int  # cases for which the prediction for the clean image stands in for a label
-    probabilities: bool  # whether the network gives probabilities, which are converted back to logits
-    unmeasured: list[str]  # visibility metrics that could not be measured here
-    cases: dict[str, str]  # name -> image file
-    failed: dict[str, str]  # name of a case -> error
-    means: dict[str, dict[str, Any]]  # row -> column -> mean over the cases; under "classes" the same of each class
-    statistics: Statistics | None  # None until the run has ended
-    attacks: dict[str, AttackFacts]
-    threat_models: dict[str, str]
-    parameters: dict[str, Any]  # all that the results depend on; a second run must have the same
-
-
-class BenchmarkFile(TypedDict):
-    """Content of ``benchmark.json``."""
-
-    status: str
-    description: str
-    models: list[str]
-    rows: dict[str, dict[str, Any]]  # fields of Row
-    worst_cases: dict[str, list[str]]  # name of a group -> base rows
-    checklist: dict[str, Any] | None  # role -> base row; "huge_budget" -> budget
-    published: str | None
-    hardened: dict[str, list[str]]  # model -> its network, and what it was trained against
+# objects of summary.json and benchmark.json; result_files.schema.json says what is in each
+AttackFacts: TypeAlias = dict[str, Any]
+Comparison: TypeAlias = dict[str, Any]
+Statistics: TypeAlias = dict[str, Any]
+Summary: TypeAlias = dict[str, Any]
+BenchmarkFile: TypeAlias = dict[str, Any]
 
 
 def volume_name(kind: str, case: str, row: str) -> str:

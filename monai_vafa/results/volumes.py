@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from contextlib import suppress
 from typing import Any
 
 import nibabel as nib
@@ -24,8 +25,10 @@ def nifti_bytes(voxels: np.ndarray, affine: np.ndarray, like: str | os.PathLike 
     """A gzipped NIfTI file of channel-first voxels, the same bytes each time; see :meth:`ResultFolder.write_volume`."""
     several = np.moveaxis(voxels if voxels.ndim == 4 else voxels[..., None], 0, -1)
     data = np.ascontiguousarray(voxels[0] if len(voxels) == 1 else several)
-    image, old = nib.Nifti1Image(data, affine), None if like is None else _nifti(like)
-    if old is not None:
+    image, old = nib.Nifti1Image(data, affine), None
+    with suppress(Exception):  # of another format, a folder, or no file at all
+        old = None if like is None else nib.load(like)
+    if isinstance(old, nib.Nifti1Pair):
         to_units = np.diag([_PER_MM.get(old.header.get_xyzt_units()[0], 1)] * 3 + [1])
         image = nib.Nifti1Image(data, to_units @ affine)
         same_place = np.allclose(affine, np.linalg.inv(to_units) @ old.affine, atol=1e-3)
@@ -33,15 +36,6 @@ def nifti_bytes(voxels: np.ndarray, affine: np.ndarray, like: str | os.PathLike 
         image = nib.Nifti1Image(data, None, image.header)  # without an affine, the header stays as it is
     # Without a time stamp or file name in it.
     return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
-
-
-def _nifti(path: str | os.PathLike) -> Any:
-    """A NIfTI file, or ``None`` if it is of another format or a folder."""
-    try:
-        image = nib.load(path)
-    except Exception:
-        return None
-    return image if isinstance(image, nib.Nifti1Pair) else None
 
 
 def _copy_place(image: nib.Nifti1Image, old: Any, *, same_grid: bool) -> None:
