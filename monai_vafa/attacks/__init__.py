@@ -8,6 +8,7 @@ from .base import Attack, AttackResult
 from .controls import BandDrop, GaussianNoise, QuantizeOnly, RescaleOnly
 from .diverse_inputs import DiverseInputsIterative
 from .gradient import IterativeAttack, Perturbation
+from .minimal_norm import MinimalNormAttack
 from .padam import ProjectedAdam
 from .pgd import (
     BasicIterative,
@@ -42,6 +43,7 @@ __all__ = [
     "FastGradientSign",
     "GaussianNoise",
     "IterativeAttack",
+    "MinimalNormAttack",
     "MomentumIterative",
     "PerceptualFrequencyAttack",
     "Perturbation",

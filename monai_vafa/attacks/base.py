@@ -36,6 +36,7 @@ class AttackResult:
     # share of the gradient's entries, over all steps, that were NaN or infinite and gave no direction, (B,)
     nonfinite: torch.Tensor | None = None
     zero_gradient: torch.Tensor | None = None  # share of the steps whose gradient was zero everywhere, (B,)
+    goal_missed: torch.Tensor | None = None  # 1 where an attack that nothing bounds did not reach its goal, (B,)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

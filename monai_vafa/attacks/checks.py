@@ -148,13 +148,13 @@ def plain_tensor(name: str, data: Any) -> torch.Tensor:
     return plain.detach()
 
 
-def check_image_values(image: torch.Tensor) -> None:
-    """An image that has voxels, all finite."""
+def check_image_values(image: torch.Tensor, name: str = "image") -> None:
+    """An image, or a label, that has voxels, all finite."""
     if image.numel() == 0:
-        raise ValueError(f"image is empty: it has shape {tuple(image.shape)}.")
+        raise ValueError(f"{name} is empty: it has shape {tuple(image.shape)}.")
     if not torch.isfinite(image).all():
         count = int((~torch.isfinite(image)).sum())
-        raise ValueError(f"image holds {count} NaN or infinite voxels; repair or exclude it first.")
+        raise ValueError(f"{name} holds {count} NaN or infinite voxels; repair or exclude it first.")
 
 
 def check_label(label: torch.Tensor, image: torch.Tensor, ignore_label: int | None = None) -> torch.Tensor:
@@ -165,13 +165,9 @@ def check_label(label: torch.Tensor, image: torch.Tensor, ignore_label: int | No
             f"label of shape {tuple(plain.shape)} does not fit an image of {tuple(image.shape)}: batch and spatial "
             "axes must be the same, with one channel (class map) or one per class."
         )
-    if plain.shape[1] == 0:
-        raise ValueError(f"label is empty: it has shape {tuple(plain.shape)}.")
-    if plain.is_floating_point():
-        if not torch.isfinite(plain).all():
-            raise ValueError(f"label holds {int((~torch.isfinite(plain)).sum())} NaN or infinite voxels.")
-        if not torch.equal(plain, plain.round()):
-            raise ValueError("label must hold integers; resample label maps with mode='nearest'.")
+    check_image_values(plain, "label")
+    if plain.is_floating_point() and not torch.equal(plain, plain.round()):
+        raise ValueError("label must hold integers; resample label maps with mode='nearest'.")
     plain = plain.to(torch.int64, copy=True)
     lowest = int((plain if ignore_label is None else plain.masked_fill(plain == ignore_label, 0)).min())
     if lowest < 0:

@@ -91,11 +91,7 @@ class Objective:
         self, image: torch.Tensor, loss: LossFunction | None = None, network: Callable | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gain (targeted: minus the loss) and success, ``(B,)``, of an image in [0, 1]; the others replace the own."""
-        logits = self.logits(image * self._width + self._low, network)
-        check_finite("the network's logits are", logits, self.amp)
-        if not self._checked:
-            self._check(logits, image)
-            self._checked = True
+        logits = self._checked_logits(image, network)
         with torch.no_grad():
             hit = self._hit(logits)
             counted = None if self._counted is None else self._counted.unsqueeze(1)
@@ -111,6 +107,31 @@ class Objective:
         losses = torch.stack([self._loss_of(i, loss, *pair) for i, pair in enumerate(pairs)])
         check_finite("loss is", losses, self.amp)
         return -losses if self.targeted else losses, success
+
+    def margins(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        How far each answer is from what the attack wants, ``(B, N)``, and which count, bool; below 0 it is there.
+
+        Untargeted, those of the foreground count: classes above 0, with sigmoid the classes that a voxel has.
+        """
+        logits = self._checked_logits(image)
+        if classes_exclude(logits, self.activation):
+            others = logits.scatter(1, self._answer, -torch.inf)
+            margins = logits.gather(1, self._answer) - others.amax(1, keepdim=True)
+        else:
+            margins = torch.where(self._answer > 0, logits, -logits)
+        counts = torch.ones_like(margins, dtype=torch.bool) if self.targeted else self._answer > 0
+        counts = counts if self._counted is None else counts & self._counted.unsqueeze(1)
+        return (-margins if self.targeted else margins).flatten(1), counts.flatten(1)
+
+    def _checked_logits(self, image: torch.Tensor, network: Callable | None = None) -> torch.Tensor:
+        """Logits of an image in [0, 1]; the first ones tell whether label and network fit together."""
+        logits = self.logits(image * self._width + self._low, network)
+        check_finite("the network's logits are", logits, self.amp)
+        if not self._checked:
+            self._check(logits, image)
+            self._checked = True
+        return logits
 
     def gradient(self, total: torch.Tensor, variable: torch.Tensor) -> torch.Tensor:
         """Gradient of a scalar made from gains."""

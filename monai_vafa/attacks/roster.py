@@ -14,6 +14,7 @@ from .auto_pgd import AutoPGD
 from .base import Attack
 from .controls import BandDrop, GaussianNoise, QuantizeOnly, RescaleOnly
 from .diverse_inputs import DiverseInputsIterative
+from .minimal_norm import MinimalNormAttack
 from .padam import ProjectedAdam
 from .pgd import (
     BasicIterative,
@@ -98,6 +99,7 @@ def entry_of(name: str) -> RosterEntry:
 
 _VAFA, _SEA, _SA2 = "Hanif et al., MICCAI 2023", "Croce et al., ECCV 2024", "Hanif et al., ISBI 2025"
 _SQUARE, _DIVERSE = "Andriushchenko et al., ECCV 2020", "Xie et al., CVPR 2019"
+_PROX = "Rony et al., CVPR 2023"
 _UPSTREAM, _ONE_START, _JSD = {"recipe": "upstream"}, {"restarts": 1}, {"loss": JensenShannonLoss()}
 _NO_RESCALE, _DICE = {"rescale_slices": False}, {"loss": DiceCrossEntropyLoss()}
 _BALANCED = {"loss": MaskedCrossEntropyLoss(balanced=True)}
@@ -127,6 +129,8 @@ for _entry in (  # name, attack, parameters, sweep, transform, color, marker, li
     RosterEntry("apgd_dice", AutoPGD, _DICE, (2, 8), None, "tab:purple", "d", ":", "this package"),
     RosterEntry("padam_ce", ProjectedAdam, _SHORT, (2, 8), "PAdam", "navy", "o", "-", _RSE),
     RosterEntry("padam_cos", ProjectedAdam, _COSINE, (2, 8), None, "navy", "s", "--", _RSE),
+    RosterEntry("minimal_linf", MinimalNormAttack, {}, (), "MinimalNorm", "tab:gray", "X", "-", _PROX),
+    RosterEntry("minimal_l2", MinimalNormAttack, {"norm": "l2"}, (), None, "tab:gray", "D", "--", _PROX),
     RosterEntry("square", SquareAttack, {"steps": 100}, (2, 8), "Square", "tab:brown", "s", "-", _SQUARE),
     RosterEntry("vafa2d", SliceFrequencyAttack, {"steps": 10}, (10, 40), None, "tab:orange", "^", "-", _VAFA),
     RosterEntry("vafa", VolumetricFrequencyAttack, {}, (10, 40), "VAFA", "tab:red", "o", "-", _VAFA),

@@ -88,8 +88,8 @@ class SlidingWindowAttack:
                 key and the window's position. ``None``: from the volume's own values.
 
         Returns:
-            adversarial volumes, like ``image`` in shape, type and units; and means over the windows of ``nonfinite``
-            and ``zero_gradient``, for attacks that have them.
+            adversarial volumes, like ``image`` in shape, type and units; and means over the windows of ``nonfinite``,
+            ``zero_gradient`` and ``goal_missed``, for attacks that have them.
 
         Raises:
             ValueError: If image, label, window and attack do not fit together.
@@ -119,7 +119,7 @@ class SlidingWindowAttack:
         windows = [everything + window for window in dense_patch_slices(grid, roi_size, interval)]
         inside = everything + tuple(slice(m // 2, m // 2 + s) for m, s in zip(missing, volume.shape[2:], strict=True))
         adversarial = torch.empty_like(volume, dtype=torch.float32)
-        lost = torch.zeros(2, len(volume), dtype=torch.double)
+        lost = torch.zeros(3, len(volume), dtype=torch.double)
         for i in range(len(volume)):
             one, its_label = volume[i : i + 1].float(), None if labels is None else labels[i : i + 1]
             # Windows of one volume share its range, not each its own.
@@ -142,10 +142,11 @@ class SlidingWindowAttack:
                     )
                     for window, part in zip(batch, result.adversarial, strict=True):
                         attacked[window] = part
-                    for means, shares in zip(lost, (result.nonfinite, result.zero_gradient), strict=True):
+                    found = (result.nonfinite, result.zero_gradient, result.goal_missed)
+                    for means, shares in zip(lost, found, strict=True):
                         means[i] += 0.0 if shares is None else float(shares.sum()) / len(windows)
                     bar.update(len(batch))
             adversarial[i] = attacked[inside][0]
-        nonfinite, zero_gradient = lost.float()
+        nonfinite, zero_gradient, goal_missed = lost.float()
         adversarial = convert_to_dst_type(adversarial, image, dtype=torch.float32)[0]
-        return AttackResult(adversarial, nonfinite=nonfinite, zero_gradient=zero_gradient)
+        return AttackResult(adversarial, nonfinite=nonfinite, zero_gradient=zero_gradient, goal_missed=goal_missed)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -64,14 +64,6 @@ class Settings:
     aim: Aim | None = None  # label (C, *spatial) -> the one that targeted attacks aim at
 
 
-class Case(NamedTuple):
-    """A case as the network sees it. Where there is no label, the network's prediction stands in."""
-
-    image: torch.Tensor  # (1, C, *spatial), finite
-    label: torch.Tensor  # softmax: class map (1, 1, *spatial); sigmoid: 0 and 1, (1, classes, *spatial)
-    affine: np.ndarray  # 4 x 4, voxel to world (RAS)
-
-
 @dataclass(frozen=True)
 class AttackScores:
     """What one attack did to one case."""
@@ -86,8 +78,8 @@ class AttackScores:
     changed_voxel_rate: float  # share of labelled voxels whose prediction differs from that for the clean image
     steps: int  # 0 for attacks without steps
     seconds: float
-    # nonfinite_gradient, a share of the voxels, and zero_gradient, of the steps, each only where above 0; for the clean
-    # image what second_pass found
+    # nonfinite_gradient, a share of the voxels, zero_gradient, of the steps, and goal_missed, of the windows, each only
+    # where above 0; for the clean image what second_pass found
     lost: dict[str, float] = field(default_factory=dict)
     volumes: Volumes | None = field(default=None, repr=False)  # None where they are not kept
 
@@ -130,34 +122,38 @@ def attack_case(
     ``item`` is as :meth:`Target.cases` gives it; ``rows`` are the names to run, :data:`CLEAN` for the image as it is
     among them, ``None`` for all.
     """
-    case = as_case(target, target.preprocess(item))
-    logits = ask(target, case.image)
-    clean, counted = predicted_labels(logits, target.activation), ~void_voxels(target, case.label)[0, 0]
+    image, label, affine = as_case(target, target.preprocess(item))
+    logits = ask(target, image)
+    clean, counted = predicted_labels(logits, target.activation), ~void_voxels(target, label)[0, 0]
     logits = logits.cpu()  # two answers may be more than the device holds
-    found = second_pass(target, case.image, logits) if rows is None or CLEAN in rows else {}
+    found = second_pass(target, image, logits) if rows is None or CLEAN in rows else {}
     del logits
     for row in (row for row in (CLEAN, *attacks) if rows is None or row in rows):
         logger.info("%s: %s", name, row)
-        adversarial, prediction, steps, seconds, lost = case.image, clean, 0, 0.0, found
+        adversarial, prediction, steps, seconds, lost = image, clean, 0, 0.0, found
         if row != CLEAN:
-            attack, aim = attacks[row], case.label
+            attack, aim = attacks[row], label
             if attack.targeted and settings.aim is not None:
-                aim = settings.aim(case.label[0].clone())[None]
+                aim = settings.aim(label[0].clone())[None]
             start = time.perf_counter()
             result = target.windows.run(
                 attack,
                 target.network,
-                case.image,
+                image,
                 aim,
                 activation=target.activation,
                 ignore_label=target.ignore_label,
                 keys=[(name,)],
             )
             adversarial, seconds = result.adversarial, time.perf_counter() - start
-            shares = {"nonfinite_gradient": result.nonfinite, "zero_gradient": result.zero_gradient}
+            shares = {
+                "nonfinite_gradient": result.nonfinite,
+                "zero_gradient": result.zero_gradient,
+                "goal_missed": result.goal_missed,
+            }
             lost = {column: float(share) for column, share in shares.items() if share is not None and share > 0}
             prediction, steps = predict(target, adversarial), getattr(attack, "steps", 0)
-        pair = one_hot_pair(target, prediction, case.label)
+        pair = one_hot_pair(target, prediction, label)
         values = segmentation_scores(settings.segmentation_metrics, *pair)
         voxels = pair[1].flatten(2).sum(2).flatten().int().tolist()
         scores = AttackScores(
@@ -168,13 +164,13 @@ def attack_case(
                 c: {**{key: values[key][i] for key in values}, "voxels": voxels[i]}
                 for i, c in enumerate(target.class_names)
             },
-            visibility=visibility_scores(settings.visibility_metrics, adversarial, case.image, target.intensity_range),
+            visibility=visibility_scores(settings.visibility_metrics, adversarial, image, target.intensity_range),
             changed_voxel_rate=float(changed_voxel_rate(prediction[..., counted], clean[..., counted])),
             steps=steps,
             seconds=seconds,
             lost=lost,
         )
-        yield scores, Volumes(case.image[0], adversarial[0], case.label[0], prediction[0], case.affine)
+        yield scores, Volumes(image[0], adversarial[0], label[0], prediction[0], affine)
 
 
 def evaluate(
@@ -231,14 +227,14 @@ def make_settings(
     return Settings(dict(segmentation_metrics), dict(visibility_metrics), aim)
 
 
-def as_case(target: Target, loaded: Mapping[str, Any]) -> Case:
-    """The volumes of a case, checked."""
+def as_case(target: Target, loaded: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """Image, label (if there is none, the network's prediction) and affine of a case, checked, as a batch of one."""
     image, label = loaded[target.image_key], loaded.get(target.label_key)
     check_image_values(image)
     batch = convert_to_tensor(image, track_meta=False)[None].to(target.device)
     affine = to_affine_nd(3, image.affine.cpu().numpy())
     if label is None:
-        return Case(batch, predict(target, batch), affine)
+        return batch, predict(target, batch), affine
     try:
         _check_grid(image, label)
         plain = _whole_numbers(convert_to_tensor(label, track_meta=False))[None].to(target.device)
@@ -246,7 +242,7 @@ def as_case(target: Target, loaded: Mapping[str, Any]) -> Case:
     except ValueError as error:
         name = label.meta.get(ImageMetaKey.FILENAME_OR_OBJ) if isinstance(label, MetaTensor) else None
         raise ValueError(f"{error} (label file: {name or 'unknown'})") from None
-    return Case(batch, plain, affine)
+    return batch, plain, affine
 
 
 def predict(target: Target, image: torch.Tensor) -> torch.Tensor:

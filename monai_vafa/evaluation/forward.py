@@ -20,13 +20,13 @@ def ask(target: Target, image: torch.Tensor) -> torch.Tensor:
 
 def second_pass(target: Target, image: torch.Tensor, logits: torch.Tensor) -> dict[str, float]:
     """
-    Ask again about an image ``(1, C, *spatial)``: a random answer or an inner optimisation hides gradients from attacks.
+    Ask again about an image ``(1, C, *spatial)``: random answers and inner optimisation hide gradients from attacks.
 
     RobustBench (https://arxiv.org/abs/2010.09670) takes neither. ``"unstable_logits"`` is the share of the logits that
     differ by more than rounding; ``"inner_gradients"`` is 1 if a backward pass ran inside the forward pass, else 0. An
     optimisation without gradients is not noticed.
     """
-    used: list[int] = []  # tensors that a backward pass asked for
+    used = []  # tensors that a backward pass asked for
 
     def unpack(tensor: torch.Tensor) -> torch.Tensor:
         used.append(tensor.ndim)

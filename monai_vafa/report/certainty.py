@@ -9,13 +9,15 @@ from typing import Any
 
 from monai_vafa.results.files import write_rows
 from monai_vafa.results.schema import CLEAN, Comparison, Statistics
-from monai_vafa.results.statistics import ALPHA, FEW_CASES, SIZES, compare
+from monai_vafa.results.statistics import ALPHA, FEW_CASES, NORMS, SIZES, compare
 
 from .tables import Section, Table, cell, cell_with_interval
 
 # Columns of statistics.csv and comparisons.csv.
 _BOUNDS = ("dsc_low", "dsc_high", "dsc_foreground_low", "dsc_foreground_high", "drop", "drop_low", "drop_high")
-_STATISTICS = ("model", "attack", "cases", *_BOUNDS, "success_rate", "worst_cases", *SIZES)
+_QUARTILES = ("q1", "median", "q3")
+_NORMS = tuple(f"{column}_{part}" for column in NORMS for part in _QUARTILES)
+_STATISTICS = ("model", "attack", "cases", *_BOUNDS, "success_rate", "worst_cases", *SIZES, *_NORMS)
 _COMPARISONS = ("model", "attack", "first", "second", "cases", "difference", "p", "p_holm")
 
 
@@ -94,6 +96,8 @@ def _tests(comparisons: Iterable[Comparison]) -> list[str]:
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """Statistics of a row as cells of a CSV file."""
     cells = {**row, **row["by_size"]}
+    for column, quartiles in row.get("quartiles", {}).items():
+        cells |= zip((f"{column}_{part}" for part in _QUARTILES), quartiles, strict=True)
     for column, bounds in {**row["intervals"], "drop": row["drop_interval"] or (None, None)}.items():
         cells[f"{column}_low"], cells[f"{column}_high"] = bounds
     return cells

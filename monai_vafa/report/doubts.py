@@ -35,8 +35,11 @@ def run_doubts(summary: Mapping[str, Any], cases: Sequence[Mapping[str, str]]) -
             named += [f"{len(shares) - _MOST_CASES} more, see cases.csv"] if len(shares) > _MOST_CASES else []
             told += [f"{attack} {', '.join(named)}"] if named else []
         if told:
-            doubts.append(
-                f"{parts}: {'; '.join(told)}. Broken or masked gradients look like robustness, so the DSC under these "
-                "attacks may be too high: compare with an attack that needs no gradient, such as square."
+            why = (
+                "Broken or masked gradients look like robustness, so the DSC under these attacks may be too high: "
+                "compare with an attack that needs no gradient, such as square."
             )
+            if column == "goal_missed":
+                why = "Their norms are those of the closest images found: more steps may reach the goal."
+            doubts.append(f"{parts}: {'; '.join(told)}. {why}")
     return doubts

@@ -17,6 +17,7 @@ CONFIDENCE, ALPHA = 0.95, 0.05
 FEW_CASES = 10
 _RESAMPLES, _WORST = 9999, 0.05  # the latter a share of the cases
 SCORED = ("dsc", "dsc_foreground")  # columns that have intervals
+NORMS = ("linf", "rmse")  # columns that have quartiles: of attacks that nothing bounds, they are the result
 SIZES = ("small", "medium", "large")
 
 Values = Mapping[str, float]  # by case
@@ -52,7 +53,7 @@ def row_statistics(
     Returns:
         ``cases``; ``intervals``, column -> bounds; ``drop`` of the DSC from ``clean``, over the cases that have both,
         and ``drop_interval``; ``success_rate``; ``worst_cases``, mean DSC of the worst 5 % (at least one case);
-        ``by_size``, see :func:`by_size`.
+        ``by_size``, see :func:`by_size`; ``quartiles`` of L-inf and RMSE over the cases.
     """
     scores = {column: column_values(cases, column) for column in SCORED}
     dsc = np.sort(list(scores["dsc"].values()))
@@ -65,6 +66,11 @@ def row_statistics(
         "success_rate": float(np.mean(dsc < threshold)),
         "worst_cases": float(dsc[: math.ceil(_WORST * len(dsc))].mean()),
         "by_size": by_size(metrics),
+        "quartiles": {
+            column: np.quantile(list(sizes.values()), (0.25, 0.5, 0.75)).tolist()
+            for column in NORMS
+            if (sizes := column_values(cases, column))
+        },
     }
 
 

@@ -13,9 +13,13 @@ of slices, which is not linear. Tables of VAFA act on one coefficient each, so i
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.optimize import linprog, nnls
 
 from monai_vafa.attacks import ROSTER, PerceptualFrequencyAttack
 from monai_vafa.attacks.spectrum import contrast_mask
@@ -39,6 +43,7 @@ LINF = [
     "padam_ce",
     "padam_cos",
 ]
+NORMS = ["minimal_linf", "minimal_l2"]  # at the end, with networks of their own
 LINF += ["apgd_masked_ce", "apgd_masked_ce_balanced", "apgd_jsd", "apgd_dice"]
 FACTORS, TABLES = ["sa2_2d", "sa2"], ["vafa2d", "vafa", "vafa_no_rescale"]
 
@@ -177,7 +182,7 @@ def gain_of(attack, network, clean, activation, slope):
 
 
 def test_every_attack_of_the_roster_is_here():
-    covered = {*LINF, *FACTORS, *TABLES, "coefficient", "pfa"}
+    covered = {*LINF, *FACTORS, *TABLES, *NORMS, "coefficient", "pfa"}
     assert covered | LEFT_OUT == set(ROSTER)
     assert not covered & LEFT_OUT
 
@@ -205,3 +210,76 @@ def test_pfa_without_weights_is_best_in_its_ball(network, clean, activation):
     slope = direction(network, clean)
     share = gain_of(attack, network, clean, activation, slope) / l2_gain(attack, clean, slope)
     assert (share > ENOUGH).all() and (share < 1.001).all(), share
+
+
+class EachVoxel(torch.nn.Module):
+    """Logits of each voxel from that voxel alone: the foreground turns wrong voxel by voxel, each at its own change."""
+
+    def __init__(self, clean, activation, scale):
+        super().__init__()
+        generator = torch.Generator().manual_seed(7)
+        shape = (1, 1, *clean.shape[2:])
+        self.softmax, self.clean = activation == "softmax", clean
+        sign = 2 * torch.randint(0, 2, shape, generator=generator) - 1
+        self.weight = sign * (0.5 + torch.rand(shape, generator=generator))
+        self.bias = scale * (0.02 + 0.1 * torch.rand(shape, generator=generator))
+        self.foreground = torch.rand(shape, generator=generator) < 0.7
+
+    def forward(self, x):
+        margins = self.bias + self.weight * (x - self.clean[: len(x)])
+        logits = margins * torch.where(self.foreground, 1, -1)
+        return torch.cat([-logits / 2, logits / 2], 1) if self.softmax else logits
+
+    def least(self, norm, goal):
+        changes = (self.bias / self.weight.abs())[self.foreground].sort().values
+        needed = changes[: math.ceil(goal * len(changes) - 1e-6)]
+        return needed[-1] if norm == "linf" else (needed.square().sum() / self.weight.numel()).sqrt()
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1, 0.02])
+@pytest.mark.parametrize("goal", [1.0, 0.99, 0.8])
+@pytest.mark.parametrize("name", NORMS)
+def test_minimal_norm_is_near_the_least(name, goal, scale, clean, activation):
+    attack = ROSTER[name].build(goal=goal)
+    network = EachVoxel(clean, activation, scale)
+    label = network.foreground.long().expand(len(clean), *network.foreground.shape[1:])
+    result = attack.run(network, clean, label, activation=activation)
+    change = (result.adversarial - clean).flatten(1)
+    norm = change.abs().amax(1) if attack.norm == "linf" else change.square().mean(1).sqrt()
+    share = norm / network.least(attack.norm, goal)
+    assert not result.goal_missed.any()
+    assert (share > 0.999).all() and (share < 1.05).all(), share
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_minimal_norm_where_voxels_share_what_they_see(norm):
+    """Against quadratic and linear programming."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, 1, 5, 6, 7)
+    clean = 0.3 + 0.4 * torch.rand(shape, generator=generator)
+    kernel = torch.randn(1, 1, 3, 3, 3, generator=generator)
+    kernel = 0.5 * kernel / kernel.abs().sum()
+    kernel[0, 0, 1, 1, 1] += 0.5
+    weight = 0.5 + torch.rand(shape, generator=generator)
+    bias = 0.05 * (0.02 + 0.1 * torch.rand(shape, generator=generator))
+
+    class Shared(torch.nn.Module):
+        def forward(self, x):
+            margins = bias + weight * F.conv3d(x - clean, kernel, padding=1)
+            return torch.cat([-margins / 2, margins / 2], 1)
+
+    each = torch.eye(clean.numel()).reshape(-1, *shape[1:])
+    matrix = (weight * F.conv3d(each, kernel, padding=1)).flatten(1).T.double().numpy()
+    wanted, n = -bias.flatten().double().numpy(), clean.numel()
+    if norm == "linf":
+        rows = np.block([[matrix, np.zeros((n, 1))], [np.eye(n), -np.ones((n, 1))], [-np.eye(n), -np.ones((n, 1))]])
+        limits = np.concatenate([wanted, np.zeros(2 * n)])
+        least = linprog(np.eye(n + 1)[-1], rows, limits, bounds=(None, None)).fun
+    else:  # least distance programming of Lawson and Hanson
+        dual, _ = nnls(np.vstack([-matrix.T, -wanted[None]]), np.eye(n + 1)[-1], maxiter=100 * n)
+        residual = np.vstack([-matrix.T, -wanted[None]]) @ dual - np.eye(n + 1)[-1]
+        least = np.linalg.norm(residual[:-1] / residual[-1]) / n**0.5
+    adversarial = ROSTER[f"minimal_{norm}"].build(goal=1.0)(Shared(), clean, torch.ones(shape))
+    change = (adversarial - clean).abs()
+    reached = float(change.max() if norm == "linf" else change.square().mean().sqrt())
+    assert 0.999 * least < reached < 1.05 * least, reached / least

@@ -66,7 +66,7 @@ def test_names_are_those_of_the_tables():
         ),
         *("pgd_upstream", "segpgd", "cospgd", "tsallispgd"),
         *("apgd_masked_ce", "apgd_masked_ce_balanced", "apgd_jsd", "apgd_dice"),
-        *("padam_ce", "padam_cos", "square"),
+        *("padam_ce", "padam_cos", "minimal_linf", "minimal_l2", "square"),
         *("vafa2d", "vafa", "vafa_no_rescale", "sa2_2d", "sa2"),
         *("coefficient", "pfa"),
     ]
@@ -80,7 +80,7 @@ def test_entries_can_be_built_described_and_pickled(entry, network, image, label
     parameters = attack.parameters
     assert json.loads(json.dumps(parameters)) == parameters
     assert all(parameters[name] == value for name, value in entry.parameters.items() if name != "loss")
-    assert (entry.budget is None) == entry.name.startswith(("rescale_only", "drop_"))
+    assert (entry.budget is None) == entry.name.startswith(("rescale_only", "drop_", "minimal_"))
     assert entry.budget is None or parameters[entry.budget] > 0
     assert not entry.control or attack.threat_model.startswith("none")
     copy = pickle.loads(pickle.dumps(attack))

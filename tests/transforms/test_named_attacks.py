@@ -27,6 +27,7 @@ NAMES = {
     "FGSM": (attacks.FastGradientSign, {"eps": 8}),
     "GN": (attacks.GaussianNoise, {"sigma": 6}),
     "MIFGSM": (attacks.MomentumIterative, {"steps": 2}),
+    "MinimalNorm": (attacks.MinimalNormAttack, {"steps": 2}),
     "PAdam": (attacks.ProjectedAdam, {"steps": 2}),
     "PGD": (attacks.ProjectedGradientDescent, {"steps": 2, "restarts": 1}),
     "SSA": (attacks.SpectrumSimulationAttack, {"steps": 2, "copies": 2}),
