@@ -11,7 +11,7 @@ from tqdm.auto import trange
 
 from .base import Attack, AttackResult
 from .checks import check_choice, check_count, check_number
-from .gradient import where_active
+from .gradient import more_damaging, where_active
 from .objective import LossFunction, Objective
 
 # From the paper: smoothing of multipliers and squared gradients, how much a constraint must improve, and the range of
@@ -48,7 +48,8 @@ class MinimalNormAttack(Attack):
         steps: number of gradient steps.
 
     All others but ``loss``: see :class:`Attack`. Returned is the image of the smallest norm at which the goal was
-    reached, or else the one that came closest, with ``goal_missed`` of the result. ``losses`` are the shares reached.
+    reached, or else the one that came closest, between equal shares by its margins, with ``goal_missed`` of the
+    result. ``losses`` are the shares reached.
 
     Raises:
         ValueError: If a parameter is out of range.
@@ -75,7 +76,8 @@ class MinimalNormAttack(Attack):
     def _generate(self, objective: Objective, image: torch.Tensor) -> AttackResult:
         change, squares = torch.zeros_like(image), torch.zeros_like(image)
         best, smallest = image, torch.full((len(image),), torch.inf, device=image.device)
-        closest, used = -torch.ones_like(smallest), torch.zeros_like(smallest, dtype=torch.long)
+        closest, gap = -torch.ones_like(smallest), torch.zeros_like(smallest)
+        used = torch.zeros_like(smallest, dtype=torch.long)
         trace: list[torch.Tensor] = []
         for step in trange(self.steps, desc=type(self).__name__, disable=not self.progress, leave=False):
             shown = (image + change).requires_grad_()
@@ -89,8 +91,11 @@ class MinimalNormAttack(Attack):
             wrong = ((now < 0) & counts).sum(1)
             reached, size = total - wrong <= spared, self._size(change)
             share = torch.where(total > 0, wrong / total.clamp(min=1), 1.0)
-            better = torch.where(smallest.isfinite(), reached & (size < smallest), reached | (share > closest))
-            best, closest = where_active(better, image + change, best), torch.where(better, share, closest)
+            missing = -(now.clamp(min=0) * counts).sum(1)
+            closer = reached | more_damaging(share, missing, closest, gap)
+            better = torch.where(smallest.isfinite(), reached & (size < smallest), closer)
+            best = where_active(better, image + change, best)
+            closest, gap = torch.where(better, share, closest), torch.where(better, missing, gap)
             smallest = torch.where(better & reached, size, smallest)
             active = smallest > 0
             used += active

@@ -145,7 +145,8 @@ class CosineLoss(SegmentationLoss):
     def _of(self, logits: torch.Tensor, label: torch.Tensor, activation: Activation) -> torch.Tensor:
         if activation == "sigmoid":
             return 1 - VoxelAnswers(logits, label, activation).cosine().mean()
-        lengths = logits.norm(dim=1, keepdim=True).clamp(min=1e-8)
+        # Logits near 0 have no angle, and the gradient is at most 1 / length: this one fits into float16.
+        lengths = logits.norm(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float16).tiny)
         return 1 - (logits.gather(1, label) / lengths).mean()
 
 

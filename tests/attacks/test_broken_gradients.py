@@ -74,7 +74,9 @@ def test_one_broken_volume_of_a_batch_is_enough(network, image, label):
 def test_single_entries_are_counted_and_told(make, network, image, label):
     with pytest.warns(UserWarning, match="gradient is NaN or infinite in some voxels"):
         result = make().run(Broken(network, torch.nan, everywhere=False), image, label)
-    assert result.nonfinite.tolist() == pytest.approx([1 / 64])
+    # Where the network sees the image at another size, the corner is about as large in the image itself.
+    resampled = make is BY_GRADIENT["di_mi_fgsm"]
+    assert result.nonfinite.tolist() == pytest.approx([1 / 64], rel=0.3 if resampled else 1e-6)
     assert torch.isfinite(result.adversarial).all()
     assert not torch.equal(result.adversarial, image)
 

@@ -32,7 +32,7 @@ NAMES = {
     "PGD": (attacks.ProjectedGradientDescent, {"steps": 2, "restarts": 1}),
     "SSA": (attacks.SpectrumSimulationAttack, {"steps": 2, "copies": 2}),
     "SegPGD": (attacks.SegPGD, {"steps": 2}),
-    "Square": (attacks.SquareAttack, {"steps": 4}),
+    "Square": (attacks.SquareAttack, {"steps": 20}),
     "TsallisPGD": (attacks.TsallisPGD, {"steps": 2}),
     "VAFA": (attacks.VolumetricFrequencyAttack, {"steps": 2, "block_size": 8}),
 }
