@@ -176,7 +176,8 @@ def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
 
     The first of these that exists: ``ids["checkpoint"]``; a ``CheckpointLoader`` anywhere in the config that loads
     nothing but a network (others resume a training), is not disabled and does not belong to the training; the ids
-    ``checkpoint`` and ``ckpt_path``; ``models/model.pt``. Relative paths start at the bundle.
+    ``checkpoint`` and ``ckpt_path``; ``model.pt`` in the folder that the id ``ckpt_dir`` names; ``models/model.pt``.
+    Relative paths start at the bundle.
     """
     for id_, loader in components(parts.parser.get()) if "checkpoint" not in parts.ids else ():
         loaded = list(loader.get("load_dict", ()))
@@ -186,7 +187,10 @@ def find_checkpoint(parts: Parts) -> tuple[Path, str | None]:
         if disabled != 1 and str(disabled).strip().lower() != "true":
             return parts.folder / parts.build("checkpoint", f"{id_}#load_path"), loaded[0]
     named = parts.optional("checkpoint")
-    return parts.folder / (named if isinstance(named, (str, os.PathLike)) else "models/model.pt"), None
+    if isinstance(named, (str, os.PathLike)):
+        return parts.folder / named, None
+    kept = parts.folder / parts.build("checkpoint", "ckpt_dir") / "model.pt" if "ckpt_dir" in parts.parser else None
+    return kept if kept is not None and kept.is_file() else parts.folder / "models/model.pt", None
 
 
 def _with_shared(files: list[Path], there: Sequence[Path]) -> list[Path]:

@@ -86,6 +86,12 @@ def test_a_data_set_folder_is_enough(hippocampi):
         target.cases(hippocampi, section="all")
 
 
+def test_an_overlay_starts_from_its_own_weights():
+    target = open_target(NAME, config_file=["train.json", "segresnet.json"])
+    assert Path(target.checkpoint).parent.name == "segresnet"
+    assert Path(open_target(NAME, config_file="train.json").checkpoint).parent.name == "models"
+
+
 def test_a_missing_file_is_named_with_the_way_to_get_it(hippocampi, tmp_path):
     for kind in ("imagesTr", "labelsTr"):
         (tmp_path / kind).mkdir()
