@@ -33,7 +33,7 @@ def synapse_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str,
         ``"training"`` (18) and ``"validation"`` (12): lists of ``{"image": path, "label": path}``.
 
     Raises:
-        FileNotFoundError: If a volume or its label is missing; names the files.
+        FileNotFoundError: If an image or its label is missing; names the files, and where to get them.
     """
     return _numbered("synapse", "img{:04d}.nii.gz", "label{:04d}.nii.gz", dataset_dir)
 
@@ -42,15 +42,9 @@ def hippocampus_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[
     """
     Hippocampus MR of the Medical Segmentation Decathlon (task 4): 200 crops, 3 classes (:data:`HIPPOCAMPUS_CLASSES`).
 
-    Args:
-        dataset_dir: folder with ``imagesTr/hippocampus_001.nii.gz`` ... and ``labelsTr`` likewise at any depth, as
-            :class:`monai.apps.DecathlonDataset` downloads them.
-
-    Returns:
-        ``"training"`` (135), ``"validation"`` (15) and ``"test"`` (50): lists of ``{"image": path, "label": path}``.
-
-    Raises:
-        FileNotFoundError: If an image or its label is missing; names the files, and where to get them.
+    As :func:`synapse_datalist`, with ``"training"`` (135), ``"validation"`` (15) and ``"test"`` (50), of
+    ``imagesTr/hippocampus_001.nii.gz`` ... and ``labelsTr`` likewise at any depth, as
+    :class:`monai.apps.DecathlonDataset` downloads them.
     """
     name = "hippocampus_{:03d}.nii.gz"
     return _numbered("hippocampus", f"imagesTr/{name}", f"labelsTr/{name}", dataset_dir)
@@ -60,16 +54,8 @@ def acdc_datalist(dataset_dir: str | os.PathLike) -> dict[str, list[dict[str, st
     """
     ACDC cardiac cine-MRI: the two labelled frames of 100 patients, 4 classes (:data:`ACDC_CLASSES`).
 
-    Args:
-        dataset_dir: folder with ``patient001_frame01.nii.gz`` ... and ``..._gt.nii.gz`` at any depth, as the
-            challenge distributes them.
-
-    Returns:
-        ``"training"`` (70 patients), ``"validation"`` (10) and ``"test"`` (20): lists of
-        ``{"image": path, "label": path}``, two per patient.
-
-    Raises:
-        FileNotFoundError: If a patient or a label is missing; names the files.
+    As :func:`synapse_datalist`, with ``"training"`` (70 patients), ``"validation"`` (10), ``"test"`` (20), two images
+    each, of ``patient001_frame01.nii.gz`` ... and ``..._gt.nii.gz`` at any depth, as the challenge distributes them.
     """
     found = _files(dataset_dir)
     frames: dict[int, list[str]] = {}

@@ -20,7 +20,7 @@ from monai.metrics import (
 )
 from monai.networks import one_hot
 
-from monai_vafa.metrics import FittingSSIMMetric, judge_if_available, linf_distance, lpips_if_available, rmse_distance
+from monai_vafa.metrics import FittingSSIMMetric, LPIPSMetric, SliceSimilarityMetric, linf_distance, rmse_distance
 from monai_vafa.outputs import check_class_channels
 from monai_vafa.results.schema import CASE_KEYS, METRIC_KEYS
 from monai_vafa.results.statistics import column_means
@@ -52,10 +52,10 @@ def default_visibility_metrics(
         lpips_trunk: AlexNet weights for LPIPS, see :class:`monai_vafa.metrics.LPIPSMetric`.
     """
     return {
-        "lpips": lpips_if_available(trunk=lpips_trunk, device=device, skip_small=True),
+        "lpips": LPIPSMetric.if_available(trunk=lpips_trunk, device=device, skip_small=True),
         "ssim": FittingSSIMMetric(spatial_dims=spatial_dims),
-        "haarpsi": judge_if_available("haarpsi", skip_small=True),
-        "gmsd": judge_if_available("gmsd", skip_small=True),
+        "haarpsi": SliceSimilarityMetric.if_available("haarpsi", skip_small=True),
+        "gmsd": SliceSimilarityMetric.if_available("gmsd", skip_small=True),
         "psnr": PSNRMetric(max_val=1.0),
     }
 

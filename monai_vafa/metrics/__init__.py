@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from .distortion import changed_voxel_rate, linf_distance, rmse_distance
-from .lpips import LPIPSMetric, lpips_if_available
-from .slices import SliceSimilarityMetric, judge_if_available
+from .lpips import LPIPSMetric
+from .slices import SliceSimilarityMetric
 from .ssim import FittingSSIMMetric
 from .trunk import TrunkUnavailable, fetch_trunk
 
@@ -16,8 +16,6 @@ __all__ = [
     "TrunkUnavailable",
     "changed_voxel_rate",
     "fetch_trunk",
-    "judge_if_available",
     "linf_distance",
-    "lpips_if_available",
     "rmse_distance",
 ]

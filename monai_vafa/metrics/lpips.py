@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from os import PathLike
 from pathlib import Path
@@ -12,10 +11,8 @@ import lpips
 import torch
 from monai.utils import MetricReduction
 
-from monai_vafa.metrics.slices import SliceMetric
-from monai_vafa.metrics.trunk import TrunkUnavailable, find_trunk
-
-logger = logging.getLogger(__name__)
+from .slices import SliceMetric
+from .trunk import find_trunk
 
 
 class LPIPSMetric(SliceMetric):
@@ -26,8 +23,7 @@ class LPIPSMetric(SliceMetric):
     mean is taken. A distance, 0 for identical volumes; papers print the similarity ``100 * (1 - LPIPS)``, in percent.
 
     Args:
-        reduction: how :py:meth:`aggregate` reduces the values of several volumes, a name of ``MetricReduction``.
-        get_not_nans: whether it returns ``(metric, not_nans)``.
+        reduction, get_not_nans: see :class:`monai.metrics.regression.RegressionMetric`.
         trunk: file with a torchvision AlexNet state dict (``.pth``), read without running any code in it. ``None``
             looks in this package's cache, then among torch hub's checkpoints, then tries torchvision's download.
         device: where to compute; ``None`` computes where ``y_pred`` is.
@@ -66,17 +62,6 @@ class LPIPSMetric(SliceMetric):
         self.net.to(y.device)
         three = (part.expand(-1, 3, -1, -1) for part in (y_pred, y))
         return torch.as_tensor(self.net(*three, normalize=True)).flatten()
-
-
-def lpips_if_available(
-    *, trunk: str | PathLike[str] | None = None, device: torch.device | str | None = None, skip_small: bool = False
-) -> LPIPSMetric | None:
-    """:class:`LPIPSMetric`, or ``None`` and a warning that says how to get its trunk if there is none."""
-    try:
-        return LPIPSMetric(trunk=trunk, device=device, skip_small=skip_small)
-    except TrunkUnavailable as error:
-        logger.warning("LPIPS will not be measured: %s", error)
-        return None
 
 
 def _build_network(trunk: Path) -> torch.nn.Module:

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from monai.metrics.regression import RegressionMetric
 from monai.utils import convert_data_type
 
 from monai_vafa.outputs import check_unit
+
+from .trunk import TrunkUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,15 @@ class SliceMetric(RegressionMetric):
     batch_size = 16  # slices that are compared at a time
     device: torch.device | None = None
     skip_small = False
+
+    @classmethod
+    def if_available(cls, *args: Any, **parameters: Any) -> SliceMetric | None:
+        """The metric with these arguments, or ``None`` and a warning on how to get what it needs."""
+        try:
+            return cls(*args, **parameters)
+        except (ImportError, TrunkUnavailable) as error:
+            logger.warning("a metric is left out: %s", error)
+            return None
 
     def _compute_metric(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Value ``(B, 1)`` of volumes ``(B, C, H, W, D)`` or images ``(B, C, H, W)`` with values in [0, 1]."""
@@ -57,9 +68,7 @@ class SliceMetric(RegressionMetric):
 
 
 class SliceSimilarityMetric(SliceMetric):
-    """HaarPSI or GMSD of volumes, slice by slice: measures of likeness that no attack of this package optimises.
-
-    The package piq compares slices along the last axis, and channels, one by one, and their mean is taken.
+    """HaarPSI or GMSD of volumes, slice by slice, by the package piq; no attack of this package optimises them.
 
     Args:
         measure: ``"haarpsi"``, the Haar wavelet-based perceptual similarity index (Reisenhofer et al., 2018) in its
@@ -87,12 +96,3 @@ class SliceSimilarityMetric(SliceMetric):
     def _compare(self, y_pred: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         values = self.function(y_pred.clamp(0, 1), y.clamp(0, 1), reduction="none", **self.parameters)
         return torch.as_tensor(values).clamp(max=1)  # HaarPSI is infinite for two empty slices
-
-
-def judge_if_available(measure: Measure, *, skip_small: bool = False) -> SliceSimilarityMetric | None:
-    """:class:`SliceSimilarityMetric`, or ``None`` and a warning that says how to get piq if it is not installed."""
-    try:
-        return SliceSimilarityMetric(measure, skip_small=skip_small)
-    except ImportError as error:
-        logger.warning("%s will not be measured: %s", measure, error)
-        return None

@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 from torchvision.models import alexnet
 
-from monai_vafa.metrics import LPIPSMetric, TrunkUnavailable, lpips_if_available
+from monai_vafa.metrics import LPIPSMetric, TrunkUnavailable
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -218,13 +218,13 @@ def test_values_of_another_scale_are_refused(trunk, change):
 
 
 def test_if_available_is_the_metric_as_it_was_asked_for(trunk):
-    metric = lpips_if_available(trunk=trunk, device="cpu", skip_small=True)
+    metric = LPIPSMetric.if_available(trunk=trunk, device="cpu", skip_small=True)
     clean, noisy = volumes(1, 1, 32, 32, 2)
     assert torch.equal(metric(noisy, clean), LPIPSMetric(trunk=trunk)(noisy, clean))
     assert metric(noisy[..., :8, :8, :], clean[..., :8, :8, :]).isnan().all()
 
 
 def test_if_not_available_the_log_says_why(no_trunk, caplog):
-    assert lpips_if_available(device="cpu") is None
-    assert "LPIPS will not be measured: " in caplog.text
+    assert LPIPSMetric.if_available(device="cpu") is None
+    assert "a metric is left out: " in caplog.text
     assert "python -m monai_vafa fetch_lpips_trunk" in caplog.text

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 
-from monai_vafa.metrics import SliceSimilarityMetric, judge_if_available
+from monai_vafa.metrics import SliceSimilarityMetric
 
 # piq's function with the parameters that the papers name
 BY_HAND = {"haarpsi": lambda x, y: piq.haarpsi(x, y, data_range=1.0, c=5.0, alpha=4.9), "gmsd": piq.gmsd}
@@ -111,7 +111,7 @@ def test_unknown_measure_is_named():
 
 @every_measure
 def test_if_available_is_the_metric_as_it_was_asked_for(measure):
-    metric = judge_if_available(measure, skip_small=True)
+    metric = SliceSimilarityMetric.if_available(measure, skip_small=True)
     x, y = volumes(1, 1, 20, 20, 2)
     assert torch.equal(metric(x, y), SliceSimilarityMetric(measure)(x, y))
     assert metric(x[:, :, :5], y[:, :, :5]).isnan().all()
@@ -120,8 +120,8 @@ def test_if_available_is_the_metric_as_it_was_asked_for(measure):
 @every_measure
 def test_without_piq_the_log_says_how_to_get_it(measure, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "piq", None)
-    assert judge_if_available(measure) is None
-    assert f"{measure} will not be measured: " in caplog.text
+    assert SliceSimilarityMetric.if_available(measure) is None
+    assert f"a metric is left out: {measure} needs the package piq" in caplog.text
     assert 'pip install "monai_vafa[judges]"' in caplog.text
     with pytest.raises(ImportError, match="needs the package piq"):
         SliceSimilarityMetric(measure)
