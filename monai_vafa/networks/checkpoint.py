@@ -35,13 +35,8 @@ _UNETR_MAY_BE_MISSING = {f"vit.blocks.{i}.norm_cross_attn.{name}" for i in range
 # The authors' trainers store NumPy numbers beside the weights: losses (UNETR++, with nnFormer's trainer), accuracies
 # (UNETR). Reading a number runs no code, and arrays are not admitted. NumPy 2 renamed the module, hence two names.
 _SCALAR = np.float64(0).__reduce__()[0]
-_NUMPY_NUMBERS: list[Any] = [
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
-]
-
+_NUMPY_NUMBERS: list[Any] = [np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}]
+_NUMPY_NUMBERS += [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
 
 # Networks with published checkpoints.
 _FORMS: dict[str, Callable[..., torch.nn.Module]] = {
@@ -56,13 +51,13 @@ def load_checkpoint(network: Network, path: str | os.PathLike, *, key: str | Non
     Load a checkpoint into a network, strictly.
 
     Either all weights are loaded or none. File and network may differ in the prefix ``module.`` of parallel training;
-    in the names of a shared tensor, of which the file needs only one (safetensors files often have only one); and, for
-    MONAI's UNETR, in four names that MONAI 0.7 wrote and 24 that it didn't, none of which affects the result.
+    in the names of a shared tensor, of which one will do; and, for MONAI's UNETR, in four names that MONAI 0.7 wrote
+    and 24 that it didn't, none of which affects the result.
 
     Args:
         network: loaded in place, and returned.
-        path: file with a state dict, or with one under ``"model"``, ``"state_dict"`` or ``"model_state_dict"``; read
-            so that no code of the file runs. Or a ``.safetensors`` file, which needs the package safetensors.
+        path: file with a state dict, or with one under ``"model"``, ``"state_dict"`` or ``"model_state_dict"``, of
+            which no code runs; or a ``.safetensors`` file, which needs the package safetensors.
         key: key of the state dict to try before these, as in ``load_dict`` of MONAI's ``CheckpointLoader``.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from monai.networks.blocks import UnetResBlock
@@ -17,11 +18,10 @@ class PairedAttention(nn.Module):
     """
     Attention between channels and attention between positions, which share their queries and keys.
 
-    Shaker et al., "UNETR++: Delving into Efficient and Accurate 3D Medical Image Segmentation", IEEE TMI 2024,
-    section III-B. Positions are not compared with each other but with ``proj_size`` learned mixtures of them, so that
-    the cost is linear in their number. Modules have the names of the published checkpoints: ``E`` and ``F`` mix the
-    positions of keys and values, ``out_proj`` follows the spatial branch and ``out_proj2`` the channel branch.
-    With ``shared_projection`` one layer is both, and the state has both names.
+    Section III-B of the paper of UNETR++. Positions are compared with ``proj_size`` learned mixtures of positions, so
+    that the cost is linear in their number. Modules are named as in the published checkpoints: ``E`` and ``F`` mix the
+    positions of keys and values, and are one layer with both names with ``shared_projection``; ``out_proj`` follows the
+    spatial branch and ``out_proj2`` the channel branch.
     """
 
     def __init__(
@@ -82,15 +82,14 @@ class PairedAttentionBlock(nn.Module):
         super().__init__()
         if num_residual_blocks not in (1, 2):
             raise ValueError(f"num_residual_blocks={num_residual_blocks!r} must be 1 or 2.")
+        residual = partial(UnetResBlock, 3, hidden_size, hidden_size, kernel_size=3, stride=1, norm_name="batch")
         # Almost zero, so that a new block is its convolutions alone.
         self.gamma = nn.Parameter(torch.full((hidden_size,), 1e-6))
         self.pos_embed = nn.Parameter(torch.zeros(1, num_positions, hidden_size))
         self.norm = nn.LayerNorm(hidden_size)
         self.epa_block = attention
-        self.conv51 = UnetResBlock(3, hidden_size, hidden_size, kernel_size=3, stride=1, norm_name="batch")
-        self.conv52: nn.Module = nn.Identity()
-        if num_residual_blocks == 2:
-            self.conv52 = UnetResBlock(3, hidden_size, hidden_size, kernel_size=3, stride=1, norm_name="batch")
+        self.conv51 = residual()
+        self.conv52 = residual() if num_residual_blocks == 2 else nn.Identity()
         self.conv8 = nn.Sequential(nn.Dropout3d(conv_dropout_rate), nn.Conv3d(hidden_size, hidden_size, 1))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

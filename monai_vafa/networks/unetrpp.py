@@ -30,19 +30,16 @@ class UNETRPP(nn.Module):
     encoder stages at 1, 1/2, 1/4 and 1/8 of the patch grid, three decoder stages back up, and residual convolutions at
     full resolution. The authors' checkpoints fit the networks of :py:meth:`synapse` and :py:meth:`acdc`.
 
-    ``img_size`` and ``patch_size`` list the axes in the order of the tensor. The published weights expect (depth,
-    height, width), the reverse of what MONAI's ``LoadImage`` returns: set ``depth_last``, or end the preprocessing with
-    ``Transposed(keys, (0, 3, 2, 1))`` (after ``Spacingd``, since it does not change the affine) and transpose the
-    result back. They were trained on voxels in the order of the file, without ``Orientationd``. A network trained from
-    scratch can keep MONAI's order, for example with ``img_size=(128, 128, 64), patch_size=(4, 4, 2)``.
-
-    Whole volumes go through ``sliding_window_inference`` with ``roi_size=img_size``. The batch norm inside can't be
-    trained on a single image whose coarsest feature map (``img_size / patch_size / 8``) is one voxel.
+    The published weights expect (depth, height, width), the reverse of what MONAI's ``LoadImage`` returns: set
+    ``depth_last``. They were trained on voxels in the order of the file, without ``Orientationd``. A network trained
+    from scratch can keep MONAI's order, for example with ``img_size=(128, 128, 64), patch_size=(4, 4, 2)``. Its batch
+    norm can't be trained on a single image whose coarsest feature map (``img_size / patch_size / 8``) is one voxel.
 
     Args:
         in_channels: number of channels of the image.
         out_channels: number of classes, with background.
-        img_size: image (or window) size in voxels, an int or three; each a multiple of 8 times ``patch_size``.
+        img_size: size of the image, or window, in voxels along the axes of the tensor, an int or three; each a multiple
+            of 8 times ``patch_size``.
         patch_size: patch size in voxels, an int or three.
         dims: channels of each stage, an int or four; each even, and a multiple of its number of heads.
         depths: blocks of each encoder stage, an int or four.
@@ -56,10 +53,9 @@ class UNETRPP(nn.Module):
         conv_dropout_rate: share of the channels that is dropped at the end of each block in training.
         shared_projection: one projection for keys and values.
         num_residual_blocks: residual convolution blocks after each attention, 1 or 2.
-        deep_supervision: in training, return a list of logits, finest first: full resolution, 1/patch, 1/(2 patch).
-            Without it, in evaluation and in TorchScript, a tensor is returned. The two coarse heads always exist, so
-            that a checkpoint fits both ways; without deep supervision they require no gradient, for which parallel
-            training would wait.
+        deep_supervision: in training, but not in TorchScript, return a list of logits, finest first: full resolution,
+            1/patch, 1/(2 patch). A checkpoint fits both ways: the two coarse heads always exist, but without deep
+            supervision they require no gradient, for which parallel training would wait.
         depth_last: take and return volumes ``(B, C, width, height, depth)``, as MONAI loads them, although
             ``img_size`` is (depth, height, width).
 

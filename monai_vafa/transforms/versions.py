@@ -36,9 +36,9 @@ _ATTACK_ARGS = """
 
 
 class DictionaryTransform(MapTransform):
-    """Base of the dictionary versions: one array transform for all keys."""
+    """Base of the dictionary versions: one array transform for all keys, in whose random state they are random."""
 
-    transform: Transform
+    transform: Any
     label_key: Hashable | None
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, NdarrayOrTensor]:
@@ -61,20 +61,12 @@ class DictionaryTransform(MapTransform):
 
 
 class RandomDictionaryTransform(DictionaryTransform, Randomizable):
-    """The same for array transforms that are random."""
+    """The same for array transforms that are random; each call draws anew by itself."""
 
-    transform: Any
-
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> RandomDictionaryTransform:
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> Any:
         """Set the random state of the array transform."""
         self.transform.set_random_state(seed, state)
         return self
-
-    def randomize(self, data: Any = None) -> None:
-        """Draw anew; each call does so by itself."""
-        self.transform.randomize(data)
 
 
 def dictionary_version(array: type[Transform]) -> Any:
