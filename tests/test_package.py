@@ -68,6 +68,9 @@ def test_a_wheel_has_all_that_the_commands_need(tmp_path):
     installed = tmp_path / "site" / "monai_vafa" / "bundles"
     assert {str(path.relative_to(installed)) for path in installed.rglob("*") if path.is_file()} == names
 
+    for schema in ("results/result_files.schema.json", "report/leaderboard.schema.json"):
+        assert (tmp_path / "site" / "monai_vafa" / schema).is_file()
+
     (tmp_path / "empty").mkdir()
 
     def run(*words):

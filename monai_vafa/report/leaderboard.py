@@ -2,8 +2,8 @@
 """
 Models ranked by the DSC that the whole roster of attacks leaves them.
 
-The rules, in ``leaderboard.json`` beside this file, are those of RobustBench (https://arxiv.org/abs/2010.09670) on the
-network, and what makes results complete and comparable.
+A network is accepted by the rules of RobustBench (https://arxiv.org/abs/2010.09670); further rules make results
+complete and comparable. ``leaderboard.schema.json`` says what is in the file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from importlib import resources
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,35 @@ from .reports import readable
 from .tables import Section, Table, cell_with_interval
 
 FILE = "leaderboard.json"
-RULES = json.loads(resources.files(__package__).joinpath(FILE).read_text(encoding="utf-8"))
+SCHEMA_VERSION = 1
+# rule -> what it asks for, and the way out
+RULES = {
+    "complete": "The run has ended, no case failed, and every case has a label and undamaged rows under every "
+    "attack. Run the benchmark again into the same folder, which computes what is missing, and submit the whole "
+    "folder.",
+    "known weights and data": "The weights and each case's image and label have hashes. Run the benchmark on a "
+    "model with a file of weights, and on labelled files.",
+    "whole roster": "Every attack of the roster ran with the parameters that it has there. Run the benchmark with "
+    "its default attacks, on this version of the package.",
+    "gradients": "Attacks have gradients to follow on cases where they have not succeeded: at most 5 % of all steps"
+    " are without, and no voxel's is NaN or infinite. Attack the model without what hides its gradients.",
+    "deterministic": "A second forward pass gives the same logits. Switch off what is random, and run the benchmark"
+    " into another folder.",
+    "no optimisation inside": "No gradient is taken inside the forward pass. Leave that part out, and run the "
+    "benchmark into another folder.",
+    "checklist": "The model passes every check of the referee; transfer from a second model is asked for only where"
+    " there is one. Run the benchmark with --checklist True; where an attack is too weak, name a stronger one in "
+    "checklist_roles.",
+    "claims hold": "No claimed DSC is more than 0.5 points from the measured one. Correct the claim, or find out "
+    "what differs between the two runs.",
+}
+_LOST = {"zero_gradient": 0.05, "nonfinite_gradient": 0.0}  # column of cases.csv -> its largest mean
+_FORWARD = {"unstable_logits": "deterministic", "inner_gradients": "no optimisation inside"}  # such columns -> rule
+_FITTED = ("activation", "block_size", "ignore_label", "intensity_range", "progress", "seed")  # to the model
+_NEEDS_TWO_MODELS = "white box beats transfer"
+_SCORES = ("worst_case", "worst_attack", "clean")
+_TOLERANCE = 0.5  # points of DSC between a claim and what was measured
+_NO_CLAIM: dict[str, Any] = {"schema_version": 1, "model": "", "data": "", "reference": "", "claimed": {}}
 
 
 def leaderboard(
@@ -64,7 +91,7 @@ def leaderboard(
     """
     if action != "add":
         raise ValueError(f"action={action!r} must be 'add'.")
-    claimed = RULES["claim"] if claim is None else _read_claim(Path(claim))
+    claimed = _NO_CLAIM if claim is None else _read_claim(Path(claim))
     model, reference = model or claimed["model"], reference or claimed["reference"]
     if not isinstance(reference, str) or not reference:
         raise ValueError(f"reference={reference!r} must say who submits what: authors, venue and year, or an address.")
@@ -76,9 +103,9 @@ def leaderboard(
     if not models:
         raise ValueError(f"model={model!r} is none of those of the benchmark: {', '.join(benchmark.models)}.")
     if problems:
-        told = [f"{name} breaks the rule {rule!r}: {place}. {RULES['rules'][rule]}" for name, rule, place in problems]
+        told = [f"{name} breaks the rule {rule!r}: {place}. {RULES[rule]}" for name, rule, place in problems]
         raise ValueError(f"nothing was added. {' '.join(told)}")
-    file, version = Path(output_dir, FILE), RULES["schema_version"]
+    file, version = Path(output_dir, FILE), SCHEMA_VERSION
     with folder_lock(file.parent):
         content = read_json(file) or {"schema_version": version, "entries": []}
         if content.get("schema_version") != version:
@@ -92,12 +119,12 @@ def leaderboard(
 
 def _read_claim(path: Path) -> dict[str, Any]:
     """A submission, in the form of ``docs/leaderboard_claim.json``."""
-    content, form = read_json(path), RULES["claim"]
+    content, form = read_json(path), _NO_CLAIM
     typed = set(content) == set(form) and all(type(content[key]) is type(form[key]) for key in form)
-    if not typed or content["schema_version"] != RULES["schema_version"] or not content["claimed"]:
+    if not typed or content["schema_version"] != SCHEMA_VERSION or not content["claimed"]:
         raise ValueError(f"claim={os.fspath(path)!r} must be a JSON file like docs/leaderboard_claim.json.")
-    if bad := [k for k, v in content["claimed"].items() if k not in RULES["scores"] or type(v) not in (int, float)]:
-        raise ValueError(f"claimed[{bad[0]!r}] of {os.fspath(path)!r} must be a DSC in percent for {RULES['scores']}.")
+    if bad := [k for k, v in content["claimed"].items() if k not in _SCORES or type(v) not in (int, float)]:
+        raise ValueError(f"claimed[{bad[0]!r}] of {os.fspath(path)!r} must be a DSC in percent for {_SCORES}.")
     return content
 
 
@@ -128,20 +155,20 @@ def _problems(benchmark: Benchmark, model: str, claimed: Mapping[str, Any]) -> I
     # an attack that has succeeded may have nothing left to climb
     tried = [row for row in benchmark.cases[model] if row["attack"] in _ranked(facts)]
     left = [row for row in tried if float(row["dsc"]) >= summary["statistics"]["threshold"]]
-    for column, most in RULES["lost"].items():
+    for column, most in _LOST.items():
         if (share := sum(float(row.get(column) or 0) for row in left)) > most * len(left):
             yield "gradients", f"{column} in {cases} is {share / len(left):.3g} on average"
-    for column, rule in RULES["forward"].items():
+    for column, rule in _FORWARD.items():
         for row in benchmark.rows_under(model, CLEAN):
             if float(row.get(column) or 1) > 0:
                 yield rule, f"{column} of {row['case']} in {cases} is {row.get(column) or 'missing'}"
     for check, verdict, reason in (each.values() for each in referee_checklist(benchmark, model)):
-        alone = len(benchmark.models) == 1 and check == RULES["needs_two_models"]
+        alone = len(benchmark.models) == 1 and check == _NEEDS_TWO_MODELS
         if verdict not in ("pass", "not applicable" if alone else "pass"):
             yield "checklist", f"{check}: {verdict}, {reason.rstrip('.')}"
     measured = _entry(benchmark, model)
     for score, value in claimed["claimed"].items():
-        if not abs(100 * measured[score]["dsc"] - value) <= RULES["tolerance"]:  # nor is NaN near
+        if not abs(100 * measured[score]["dsc"] - value) <= _TOLERANCE:  # nor is NaN near
             yield "claims hold", f"{score} is {value:g} by the claim and {100 * measured[score]['dsc']:.2f} as measured"
 
 
@@ -153,7 +180,7 @@ def _hashes(benchmark: Benchmark, model: str) -> dict[str, dict[str, str]]:
 
 def _made(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Class and parameters of an attack, but for those that it takes from the model."""
-    return {"class": facts["class"], **{k: v for k, v in facts["parameters"].items() if k not in RULES["fitted"]}}
+    return {"class": facts["class"], **{k: v for k, v in facts["parameters"].items() if k not in _FITTED}}
 
 
 def _expected(entry: RosterEntry, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +207,9 @@ def _entry(benchmark: Benchmark, model: str, data: str = "") -> dict[str, Any]:
         values = benchmark.case_values(model, row, "dsc").values()
         return {**more, "dsc": mean(values), "interval": interval(values)}
 
-    attacks = {name: scored(name, **{k: each[k] for k in RULES["of_attack"]}) for name, each in facts.items()}
+    attacks = {
+        name: scored(name, **{k: each[k] for k in ("threat_model", "budget", "value")}) for name, each in facts.items()
+    }
     worst = min(_ranked(facts), key=lambda name: attacks[name]["dsc"])
     files = sorted(sorted(each.items()) for each in _hashes(benchmark, model).values())
     demo = any("demo_cohort" in os.fspath(path) or path.name.startswith("demo_") for path in paths)
@@ -212,19 +241,38 @@ def _write_page(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     sections, demo, threats = [], [], {}
     for (data_hash, setting), group in groupby(entries, lambda entry: _key(entry)[:2]):
         shown = list(group)
-        data, rows, under = shown[0]["data"], [RULES["header"]], [["attack", "budget", *(e["model"] for e in shown)]]
+        data, rows, under = (
+            shown[0]["data"],
+            [["", "model", "worst case", "worst attack", "its DSC", "clean", "minutes", "weights", "monai_vafa"]],
+            [["attack", "budget", *(e["model"] for e in shown)]],
+        )
         for i, e in enumerate(shown, 1):
-            worst, single, clean = cells(e[score] for score in RULES["scores"])
+            worst, single, clean = cells(e[score] for score in _SCORES)
             told = [f"{e['minutes']:g}", e["weights_sha256"][:12], e["version"]]
             rows.append([str(i), e["model"], worst, e["worst_attack"]["attack"], single, clean, *told])
         for name, facts in shown[0]["attacks"].items():
             budget = f"{facts['budget']} {facts['value']}" if facts["budget"] else "none"
             under.append([name, budget, *cells(e["attacks"][name] for e in shown)])
             threats[f"{name} ({budget})"] = facts["threat_model"]
+        note = f"DSC in percent ± half of its 95 % interval over cases. Data {data_hash[:12]}, setting {setting[:12]}."
         notes = [f"{e['model']}: {e['reference']}. {e['description']}" for e in shown]
-        tables = [Table("", rows, [*notes, RULES["note"].format(data_hash[:12], setting[:12])], labels=2)]
-        tables.append(Table(RULES["under"], under, labels=2))
-        demo += [f"{data['name']} {RULES['demo']}"] if data["demo"] else []
-        note = ", demo data" if data["demo"] else ""
-        sections.append(Section(f"{data['name']}, {data['cases']} cases{note}", tables))
-    publish(folder, sections=sections, doubts=list(dict.fromkeys(demo)), runs={}, threats=threats, **RULES["page"])
+        tables = [Table("", rows, [*notes, note], labels=2)]
+        tables.append(Table("DSC under each attack", under, labels=2))
+        if data["demo"]:
+            demo.append(f"{data['name']} is demo data: its ranks show how this page works and prove nothing.")
+        title = f"{data['name']}, {data['cases']} cases{', demo data' if data['demo'] else ''}"
+        sections.append(Section(title, tables))
+    publish(
+        folder,
+        title="Leaderboard of robust segmentation",
+        description="Ranked by the worst case: on each case the DSC under the attack of the roster that left the "
+        "lowest. Ranks hold on the same data and setting only. Results entered by rules that were checked in their "
+        "files: complete rows, the whole roster as it is, gradients that attacks can follow, a deterministic forward "
+        "pass without an optimisation in it, and every check of the referee passed. Attacks are bounds from above: a "
+        "better one may leave less.",
+        doubts=list(dict.fromkeys(demo)),
+        sections=sections,
+        runs={},
+        threats=threats,
+        files={FILE: "all of this for programs to read, with whole hashes"},
+    )
