@@ -40,15 +40,12 @@ _SEEDS = {"training": range(0, 16), "validation": range(1000, 1003)}
 
 def demo_cohort(root: str | os.PathLike | None = None) -> Path:
     """
-    Folder of the demo cohort, which is written on first use (a few seconds).
+    Folder of the demo cohort in Decathlon layout, which is written on first use (a few seconds).
 
     Virtual subjects are seeded smooth deformations and intensity changes of one real anatomy: the MNI152 2009a T1
     template and its tissue maps, which are part of the ``nilearn`` package. They demonstrate and prove nothing: a model
-    that segments them has seen one brain. Validation subjects have seeds of their own.
-
-    The folder is in Decathlon layout: ``dataset.json``, ``imagesTr/``, ``labelsTr/``. Images are float32,
-    80 x 96 x 80 voxels of 2 mm, RAS, intensities in [0, 1000]; labels are uint8: 0 background, 1 CSF,
-    2 gray matter, 3 white matter.
+    that segments them has seen one brain. Validation subjects have seeds of their own. Images are float32,
+    80 x 96 x 80 voxels of 2 mm, RAS, intensities in [0, 1000]; labels are uint8, numbers of :data:`DEMO_CLASSES`.
 
     Args:
         root: folder to write to; ``None`` for the cache of this package (``MONAI_VAFA_CACHE`` moves it).

@@ -34,15 +34,14 @@ def folder_cases(
     """
     List the images of a folder, with their labels where there are any.
 
-    Known layouts, the first that fits: a Decathlon ``dataset.json``; files in ``imagesTr``, in ``images`` or in the
-    folder itself, with labels of the same names in ``labelsTr``, ``labels``, ``labels/final`` and similar folders. The
-    files are volumes (NIfTI, NRRD, MetaImage, ...), pictures (PNG, JPEG, BMP, TIFF) or folders of DICOM files, and the
-    ending of a label can differ from that of its image.
+    Known layouts, the first that fits: a Decathlon ``dataset.json``; volumes (NIfTI, NRRD, MetaImage, ...), pictures
+    (PNG, JPEG, BMP, TIFF) or folders of DICOM files in ``imagesTr``, in ``images`` or in the folder itself, with labels
+    of the same names and any ending in ``labelsTr``, ``labels``, ``labels/final`` and similar folders, or beside the
+    images, as ``NAME_seg`` or ``NAME_label`` and the like.
 
     Volumes that end in ``_0000``, ``_0001`` and so on are the channels of one image, as in nnU-Net, if the label has
-    the name without this number. Without labels they are, if there are as many as ``channels``. A label may also lie
-    beside its image, as ``NAME_seg`` or ``NAME_label`` and the like. Of nnU-Net's ``dataset.json``, ``file_ending`` and
-    ``channel_names`` count.
+    the name without this number or, without labels, if there are as many as ``channels``. Of nnU-Net's
+    ``dataset.json``, ``file_ending`` and ``channel_names`` count.
 
     Args:
         folder: folder of the data.
@@ -50,8 +49,7 @@ def folder_cases(
         channels: number of channels that the network takes; ``None`` if unknown.
 
     Returns:
-        a dictionary for each case: ``image``, a path or the paths of its channels, and ``label``, a path, if there is
-        one.
+        for each case ``image``, a path or the paths of its channels, and ``label``, a path, if there is one.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
@@ -99,8 +97,7 @@ def find_cases(
 
 def warn_of_gaps(folder: str | os.PathLike, cases: Sequence[Mapping[str, Any]], label_key: str = "label") -> None:
     """Warn if cases have no labels, and of image files of the folder that no case names."""
-    without = sum(label_key not in case for case in cases)
-    if without:
+    if without := sum(label_key not in case for case in cases):
         logger.warning("no labels found for %d of %d images in %s", without, len(cases), os.fspath(folder))
     if unread := _unread(Path(folder), cases):
         more = f" and {len(unread) - 5} more" if len(unread) > 5 else ""
@@ -162,14 +159,14 @@ def _is_nnunet(content: Mapping[str, Any]) -> bool:
 def _decathlon(
     root: Path, content: Mapping[str, Any], section: str | None, channels: int | None
 ) -> list[dict[str, Any]]:
-    wanted = [section] if section else [name for name in _SECTIONS if content.get(name)]
-    if not wanted or not content.get(wanted[0]):
+    path, wanted = str(root / "dataset.json"), section or next((name for name in _SECTIONS if content.get(name)), "")
+    if not content.get(wanted):
         filled = [key for key, value in content.items() if isinstance(value, list) and value]
-        raise ValueError(f"{str(root / 'dataset.json')!r} has no cases in {section or _SECTIONS}; it has {filled}.")
-    both = sorted(_listed(content.get("training")) & _listed(content[wanted[0]])) if wanted[0] != "training" else []
-    if both:
-        raise ValueError(f"{str(root / 'dataset.json')!r} has {both[0]!r} in training and in {wanted[0]}: remove one.")
-    items = load_decathlon_datalist(str(root / "dataset.json"), True, wanted[0])
+        raise ValueError(f"{path!r} has no cases in {section or _SECTIONS}; it has {filled}.")
+    both = _listed(content.get("training")) & _listed(content[wanted])
+    if both and wanted != "training":
+        raise ValueError(f"{path!r} has {min(both)!r} in training and in {wanted}: remove one.")
+    items = load_decathlon_datalist(path, True, wanted)
     for item in items:
         image = Path(item["image"]) if is_path(item.get("image")) else None
         if image is not None and not image.exists():
@@ -183,7 +180,7 @@ def _decathlon(
 
 def _listed(cases: Any) -> set[str]:
     """Images of a section of a list."""
-    images = [case.get("image") if isinstance(case, dict) else case for case in ensure_tuple(cases)]
+    images = (case.get("image") if isinstance(case, dict) else case for case in ensure_tuple(cases))
     return {str(image) for image in images if image is not None}
 
 
@@ -199,8 +196,7 @@ def _files(folder: Path, ending: str | None = None) -> dict[str, Path]:
         path = _inside(entry) if entry.is_dir() else entry if _ending(entry) else None
         if path is None or entry.name.startswith(".") or (ending and not path.name.endswith(ending)):
             continue
-        if _ending(path) == ".hdr" and path.with_suffix(".img").is_file():
-            # A header whose data are what a reader is given.
+        if _ending(path) == ".hdr" and path.with_suffix(".img").is_file():  # a reader is given its data
             continue
         if (name := _stem(entry)) in found:
             raise ValueError(f"{str(found[name])!r} and {str(path)!r} have the same name: move one of them elsewhere.")

@@ -33,16 +33,15 @@ def write_paper_report(folder: str | os.PathLike) -> None:
     def table_1(benchmark: Benchmark) -> Section:
         return Section("In the layout of the paper", [budget_table(benchmark), *sweep_tables(benchmark)])
 
-    write_benchmark_report(folder, [table_1, _table_2])
+    def table_2(benchmark: Benchmark) -> Section:
+        tables = [hardening_table(benchmark), change_table(benchmark)] if benchmark.hardened else []
+        note = (
+            "Attacked images of the first case, each with the prediction of the model that was attacked and the DSC of "
+            "that case. Of many attacks the strongest are shown, of many models those of one network."
+        )
+        return Section("Hardened models", tables, partial(hardening_figure, benchmark), note)
 
-
-def _table_2(benchmark: Benchmark) -> Section:
-    tables = [hardening_table(benchmark), change_table(benchmark)] if benchmark.hardened else []
-    note = (
-        "Attacked images of the first case, each with the prediction of the model that was attacked and the DSC of "
-        "that case. Of many attacks the strongest are shown, of many models those of one network."
-    )
-    return Section("Hardened models", tables, partial(hardening_figure, benchmark), note)
+    write_benchmark_report(folder, [table_1, table_2])
 
 
 def budget_table(benchmark: Benchmark) -> Table:

@@ -52,10 +52,9 @@ def chance_dsc(benchmark: Benchmark, model: str) -> float | None:
     """
     DSC, in percent, of labels guessed at random with the class frequencies of the reference.
 
-    If class c makes up a share p_c of n voxels, a guess hits n p_c^2 of the n p_c voxels of either map, so its Dice is
-    2 n p_c^2 / (2 n p_c) = p_c. Where classes exclude each other, the p_c add up to 1, so the mean over C classes is
-    1 / C. Those of sigmoid outputs do not: they are counted in the saved labels, and averaged over the classes of each
-    case. ``None`` if there is nothing to count.
+    If class c makes up a share p_c of n voxels, a guess hits n p_c^2 of the n p_c voxels of either map: a Dice of p_c.
+    Where classes exclude each other, the p_c add up to 1, so the mean over C classes is 1 / C. Those of sigmoid outputs
+    are counted in the saved labels, and averaged over the classes of each case; ``None`` if there are none.
     """
     summary = benchmark.summaries[model]
     classes = summary.get("class_names", [])

@@ -7,6 +7,7 @@ import logging
 import os
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -168,12 +169,10 @@ def load_volume(path: Path) -> np.ndarray:
 
 def can_draw() -> bool:
     """Whether matplotlib is there; a warning says so if it is not."""
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError as error:
-        logger.warning("no figures: %s; pip install matplotlib", error)
-        return False
-    return True
+    there = find_spec("matplotlib") is not None
+    if not there:
+        logger.warning("no figures without matplotlib: pip install matplotlib")
+    return there
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -30,34 +30,24 @@ from .tables import Section, Table, cell_with_interval
 
 FILE = "leaderboard.json"
 SCHEMA_VERSION = 1
-# rule -> what it asks for, and the way out
+# rule -> the way out where it is broken
 RULES = {
-    "complete": "The run has ended, no case failed, and every case has a label and undamaged rows under every "
-    "attack. Run the benchmark again into the same folder, which computes what is missing, and submit the whole "
-    "folder.",
-    "known weights and data": "The weights and each case's image and label have hashes. Run the benchmark on a "
-    "model with a file of weights, and on labelled files.",
-    "whole roster": "Every attack of the roster ran with the parameters that it has there. Run the benchmark with "
-    "its default attacks, on this version of the package.",
-    "gradients": "Attacks have gradients to follow on cases where they have not succeeded: at most 5 % of all steps"
-    " are without, and no voxel's is NaN or infinite. Attack the model without what hides its gradients.",
-    "deterministic": "A second forward pass gives the same logits. Switch off what is random, and run the benchmark"
-    " into another folder.",
-    "no optimisation inside": "No gradient is taken inside the forward pass. Leave that part out, and run the "
-    "benchmark into another folder.",
-    "checklist": "The model passes every check of the referee; transfer from a second model is asked for only where"
-    " there is one. Run the benchmark with --checklist True; where an attack is too weak, name a stronger one in "
-    "checklist_roles.",
-    "claims hold": "No claimed DSC is more than 0.5 points from the measured one. Correct the claim, or find out "
-    "what differs between the two runs.",
+    "complete": "Run the benchmark again into the same folder, which computes what is missing, and submit all of it.",
+    "known weights and data": "Run the benchmark on a model with a file of weights, and on labelled files.",
+    "whole roster": "Run the benchmark with its default attacks, on this version of the package.",
+    "gradients": "At most 5 % of the steps may have none, and none may be NaN: attack the model without what hides.",
+    "deterministic": "Switch off what is random, and run the benchmark into another folder.",
+    "no optimisation inside": "Leave that part out, and run the benchmark into another folder.",
+    "checklist": "Run it with --checklist True; if an attack is too weak, name a stronger one in checklist_roles.",
+    "claims hold": "Correct the claim, or find out what differs between the two runs.",
 }
 _LOST = {"zero_gradient": 0.05, "nonfinite_gradient": 0.0}  # column of cases.csv -> its largest mean
 _FORWARD = {"unstable_logits": "deterministic", "inner_gradients": "no optimisation inside"}  # such columns -> rule
 _FITTED = ("activation", "block_size", "ignore_label", "intensity_range", "progress", "seed")  # to the model
-_NEEDS_TWO_MODELS = "white box beats transfer"
 _SCORES = ("worst_case", "worst_attack", "clean")
+_HEADER = ["", "model", "worst case", "worst attack", "its DSC", "clean", "minutes", "weights", "monai_vafa"]
 _TOLERANCE = 0.5  # points of DSC between a claim and what was measured
-_NO_CLAIM: dict[str, Any] = {"schema_version": 1, "model": "", "data": "", "reference": "", "claimed": {}}
+_NO_CLAIM: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "model": "", "data": "", "reference": "", "claimed": {}}
 
 
 def leaderboard(
@@ -163,7 +153,7 @@ def _problems(benchmark: Benchmark, model: str, claimed: Mapping[str, Any]) -> I
             if float(row.get(column) or 1) > 0:
                 yield rule, f"{column} of {row['case']} in {cases} is {row.get(column) or 'missing'}"
     for check, verdict, reason in (each.values() for each in referee_checklist(benchmark, model)):
-        alone = len(benchmark.models) == 1 and check == _NEEDS_TWO_MODELS
+        alone = len(benchmark.models) == 1 and check == "white box beats transfer"
         if verdict not in ("pass", "not applicable" if alone else "pass"):
             yield "checklist", f"{check}: {verdict}, {reason.rstrip('.')}"
     measured = _entry(benchmark, model)
@@ -207,9 +197,8 @@ def _entry(benchmark: Benchmark, model: str, data: str = "") -> dict[str, Any]:
         values = benchmark.case_values(model, row, "dsc").values()
         return {**more, "dsc": mean(values), "interval": interval(values)}
 
-    attacks = {
-        name: scored(name, **{k: each[k] for k in ("threat_model", "budget", "value")}) for name, each in facts.items()
-    }
+    told = ("threat_model", "budget", "value")
+    attacks = {name: scored(name, **{key: each[key] for key in told}) for name, each in facts.items()}
     worst = min(_ranked(facts), key=lambda name: attacks[name]["dsc"])
     files = sorted(sorted(each.items()) for each in _hashes(benchmark, model).values())
     demo = any("demo_cohort" in os.fspath(path) or path.name.startswith("demo_") for path in paths)
@@ -241,11 +230,7 @@ def _write_page(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
     sections, demo, threats = [], [], {}
     for (data_hash, setting), group in groupby(entries, lambda entry: _key(entry)[:2]):
         shown = list(group)
-        data, rows, under = (
-            shown[0]["data"],
-            [["", "model", "worst case", "worst attack", "its DSC", "clean", "minutes", "weights", "monai_vafa"]],
-            [["attack", "budget", *(e["model"] for e in shown)]],
-        )
+        data, rows, under = shown[0]["data"], [_HEADER], [["attack", "budget", *(e["model"] for e in shown)]]
         for i, e in enumerate(shown, 1):
             worst, single, clean = cells(e[score] for score in _SCORES)
             told = [f"{e['minutes']:g}", e["weights_sha256"][:12], e["version"]]
@@ -266,10 +251,8 @@ def _write_page(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
         folder,
         title="Leaderboard of robust segmentation",
         description="Ranked by the worst case: on each case the DSC under the attack of the roster that left the "
-        "lowest. Ranks hold on the same data and setting only. Results entered by rules that were checked in their "
-        "files: complete rows, the whole roster as it is, gradients that attacks can follow, a deterministic forward "
-        "pass without an optimisation in it, and every check of the referee passed. Attacks are bounds from above: a "
-        "better one may leave less.",
+        "lowest. Ranks hold on the same data and setting only. The result files passed these rules, see "
+        f"docs/leaderboard.md: {', '.join(RULES)}. Attacks are bounds from above: a better one may leave less.",
         doubts=list(dict.fromkeys(demo)),
         sections=sections,
         runs={},
