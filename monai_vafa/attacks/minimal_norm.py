@@ -107,7 +107,8 @@ class MinimalNormAttack(Attack):
             kept = counts & _but_largest(constraints.detach(), counts, spared * step // max(self.steps - 1, 1))
             slopes = duals.update(constraints.detach(), kept, step)
             scale = objective.gradient_scale
-            gradient = objective.gradient((slopes * constraints).sum() * scale, shown) / scale
+            largest = (slopes.sum(1) / typical[:, 0]).max().clamp(min=1e-12)
+            gradient = objective.gradient((slopes / largest * constraints).sum() * scale, shown) * (largest / scale)
             gradient = objective.lost.without(gradient, active)
             if step == 0:
                 gradient = gradient * _along(duals.balance(gradient, _PRESSURE[self.norm]), image)
