@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -137,9 +137,12 @@ class AttackEvaluator(Evaluator):
             with status_kept(self._write_summary, self.failed):
                 self.data_loader = self._missing_rows()
                 self.state.epoch_length = None  # failures make it shorter than what is missing
-                super().run(global_epoch)
-                if self.results is not None:
-                    self.results.flush(list(self.cases), [CLEAN, *self.attacks])
+                try:
+                    super().run(global_epoch)
+                except BaseException:
+                    with suppress(OSError):  # such as a full disk, of which the error tells already
+                        self._merge()
+                    raise
 
     def raise_if_failed(self) -> None:
         """Make the process fail once everything that could be done has been written."""
@@ -208,7 +211,12 @@ class AttackEvaluator(Evaluator):
     def _means(self) -> dict[str, dict[str, Any]]:
         return mean_rows(*self._tables(), [CLEAN, *self.attacks])
 
+    def _merge(self) -> None:
+        if self.results is not None:
+            self.results.merge(list(self.cases), [CLEAN, *self.attacks])
+
     def _set_metrics(self, engine: Engine) -> None:
+        self._merge()
         for attack, means in self._means().items():
             numbers = {column: value for column, value in means.items() if isinstance(value, float)}
             engine.state.metrics.update({f"{attack}_{column}": value for column, value in numbers.items()})

@@ -198,7 +198,9 @@ class CsvTable:
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows in place of those with the same keys."""
         added = self._grouped({column: cell_text(value) for column, value in row.items()} for row in rows)
-        self.groups = {key: group for key, group in self.groups.items() if key not in added} | added
+        for key in added:
+            self.groups.pop(key, None)
+        self.groups |= added
 
     def write(self, order: Sequence[Sequence[str]] = ()) -> None:
         """Write the file, sorted by ``order``: for each key column its values, the first column counting most."""

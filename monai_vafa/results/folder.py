@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -19,6 +20,7 @@ from monai_vafa.atomic import remove_partial_files, write_file
 from monai_vafa.data.paths import file_sha256
 
 from .files import CsvTable, folder_lock, read_json, same_name, write_json
+from .journal import Journal, cells, digest
 from .schema import CASE_KEYS, CASES, CLEAN, LABEL, MANIFEST, METRIC_KEYS, METRICS, SUMMARY, Summary, volume_name
 from .volumes import nifti_bytes
 
@@ -31,8 +33,9 @@ class ResultFolder:
     """
     Result files of an attack run, see :data:`~monai_vafa.results.schema.RUN_FILES`.
 
-    A case and attack are finished when the hashes of their rows and volumes are those in ``manifest.json``. What is
-    not, or was damaged since, is left out and has to be computed anew.
+    A row, which is a case under an attack, is finished when its file in the journal is written; :meth:`merge` moves
+    rows from there to the tables. Rows are whole as long as the hashes of their cells and volumes are those that were
+    recorded; what was damaged since is left out and has to be computed anew.
 
     Args:
         folder: made with the first file.
@@ -55,6 +58,7 @@ class ResultFolder:
         self.folder = Path(folder)
         self._given = as_stored(parameters)
         self._inputs = dict(inputs or {})
+        self._journal = Journal(self.folder)
         self._load()
 
     @contextmanager
@@ -62,12 +66,11 @@ class ResultFolder:
         """Keep other runs out of the folder, and look at what those before have left."""
         with folder_lock(self.folder):
             remove_partial_files(self.folder)
-            for line in self._load():
-                logger.warning("%s; computed anew.", line)
+            self._load()
             yield
 
-    def _load(self) -> list[str]:
-        """Read what is finished; returns lines on what is damaged."""
+    def _load(self) -> None:
+        """Read parameters and names of what is finished; rows are read when they are asked for."""
         manifest, summary = whole_json(self.folder / MANIFEST), whole_json(self.folder / SUMMARY)
         parts = [manifest.get(key, {}) for key in ("parameters", "inputs", "finished")]
         nested = [part for each in parts[1:] if isinstance(each, dict) for part in each.values()]
@@ -84,40 +87,72 @@ class ResultFolder:
                     f"{way_out}"
                 )
         _check_file_names(self.parameters)
-        self._tables = {
+        self._known = {"parameters": self.parameters, "inputs": known, "finished": manifest.get("finished")}
+        self._whole: dict[str, dict[str, Any]] = {}  # case -> attack -> record, of the cases looked at so far
+        self._hashed: set[str] = set()  # those of which the volumes were looked at too
+        self._written: dict[str, str] = {}  # volume, KIND/ATTACK, that the next row belongs to -> hash
+        self.__dict__.pop("_tables", None)
+
+    @cached_property
+    def _tables(self) -> dict[str, CsvTable]:
+        """Rows of the tables and, in their place, of the journal."""
+        tables = {
             CASES: CsvTable(self.folder / CASES, CASE_KEYS),
             METRICS: CsvTable(self.folder / METRICS, CASE_KEYS, METRIC_KEYS),
         }
-        self._finished: dict[str, dict[str, Any]] = {}
-        self._written: list[str] = []  # volumes, KIND/ATTACK, that the next row belongs to
-        damaged = []
-        for case, attacks in manifest.get("finished", {}).items():
-            for attack, record in attacks.items():
-                now = self._record(case, attack, [place for place in record if "/" in place])
-                if bad := [name for name, digest in record.items() if now.get(name) != digest]:
-                    damaged.append(f"{case} under {attack} is damaged ({', '.join(bad)})")
-                else:
-                    self._finished.setdefault(case, {})[attack] = record
-        if self._tables[CASES].groups and "finished" not in manifest:
-            damaged.append(f"{self.folder / MANIFEST} is gone or damaged")
-        for table in self._tables.values():
-            table.groups = {key: rows for key, rows in table.groups.items() if key[1] in self.finished(key[0])}
-        self._manifest = {"parameters": self.parameters, "inputs": known}
-        return damaged
+        if tables[CASES].groups and self._known["finished"] is None:
+            logger.warning("%s is gone or damaged; computed anew.", self.folder / MANIFEST)
+        self._finished = {case: dict(attacks) for case, attacks in (self._known["finished"] or {}).items()}
+        for record in self._journal.read():
+            self._take(record, tables)
+        return tables
 
-    def _record(self, case: str, attack: str, volumes: Sequence[str]) -> dict[str, str]:
-        """Hashes of the rows and volumes, named KIND/ATTACK, of a case under an attack, as they are."""
-        rows = {name: rows_digest(table.groups.get((case, attack), [])) for name, table in self._tables.items()}
-        paths = {place: self.volume(kind, case, name) for place in volumes for kind, name in [place.split("/")]}
-        return rows | {place: file_sha256(path) for place, path in paths.items() if path.is_file()}
+    def _take(self, record: Mapping[str, Any], tables: Mapping[str, CsvTable]) -> None:
+        """Copy a row from the journal to the tables in memory."""
+        case, attack = record["key"]
+        files = self._inputs.get(case) or self._known["inputs"].get(case, {})
+        other_files = any(record["inputs"].get(key, known) != known for key, known in files.items())
+        if other_files or record["stamp"] != self.stamp(case, attack):
+            raise ValueError(
+                f"{os.fspath(self._journal.folder)!r} holds a row of other parameters or input files, {case} under "
+                f"{attack}: remove that folder and start the run again, or choose another output_dir."
+            )
+        for name, table in tables.items():
+            table.add(record[name])
+        rows = {name: rows_digest(record[name]) for name in tables}
+        self._finished.setdefault(case, {})[attack] = rows | record["volumes"]
+        self._known["inputs"].setdefault(case, record["inputs"])
+
+    def _look(self, case: str, *, volumes: bool = True) -> dict[str, Any]:
+        """Attack -> record of the rows of a case that are as they were written; what is damaged is forgotten."""
+        if case in self._whole and not (volumes and case not in self._hashed):
+            return self._whole[case]
+        tables, whole = self._tables, self._finished.setdefault(case, {})
+        for attack, record in list(whole.items()):
+            now = {name: rows_digest(table.groups.get((case, attack), [])) for name, table in tables.items()}
+            for kind, name in (place.split("/") for place in record if "/" in place):
+                path, place = self.volume(kind, case, name), f"{kind}/{name}"
+                now[place] = record[place] if not volumes else file_sha256(path) if path.is_file() else ""
+            if bad := [name for name, digest in record.items() if now.get(name) != digest]:
+                logger.warning("%s under %s is damaged (%s); computed anew.", case, attack, ", ".join(bad))
+                self._journal.remove((case, attack))
+                del whole[attack]
+        self._whole[case] = whole
+        self._hashed |= {case} if volumes else set()
+        return whole
+
+    def stamp(self, case: str, attack: str) -> str:
+        """Hash of all that a row depends on, but for the files of its case."""
+        own = {part: self.parameters[part].get(key) for part, key in zip(_GROWING, (attack, case), strict=True)}
+        return digest({**self._given, **own})
 
     def finished(self, case: str) -> set[str]:
         """Names of the attacks whose results for a case are complete."""
-        return set(self._finished.get(case, {}))
+        return set(self._look(case))
 
     def missing(self, case: str, attacks: Sequence[str], saved: Collection[str]) -> list[str]:
         """Those of the attacks that are not finished, or lack the volumes that are to be saved."""
-        done = self._finished.get(case, {})
+        done = self._look(case)
         return [a for a in attacks if a not in done or (a in saved and f"adversarial/{a}" not in done[a])]
 
     def volume(self, kind: str, case: str, name: str) -> Path:
@@ -136,28 +171,54 @@ class ResultFolder:
         """Write a NIfTI file (affine in mm); several channels go to the fourth axis, in 2-D behind a depth of 1."""
         content = nifti_bytes(voxels, affine, like)
         write_file(self.volume(kind, case, name), lambda partial: partial.write_bytes(content))
-        self._written.append(f"{kind}/{name}")
+        self._written[f"{kind}/{name}"] = sha256(content).hexdigest()
 
     def add(self, case_row: Mapping[str, Any], metric_rows: Sequence[Mapping[str, Any]]) -> None:
         """Record one attack on one case, together with the volumes written since the last one."""
-        self._tables[CASES].add([case_row])
-        self._tables[METRICS].add(metric_rows)
-        self.flush()
         case, attack = case_row["case"], case_row["attack"]
-        self._finished.setdefault(case, {})[attack] = self._record(case, attack, self._written)
-        self._written = []
-        self._manifest["inputs"].setdefault(case, self._inputs.get(case, {}))
-        finished = {name: dict(sorted(attacks.items())) for name, attacks in sorted(self._finished.items())}
-        write_json(self.folder / MANIFEST, {**self._manifest, "finished": finished})
+        content = {
+            "stamp": self.stamp(case, attack),
+            "inputs": self._inputs.get(case, {}),
+            "volumes": self._written,
+            CASES: [cells(case_row)],
+            METRICS: [cells(row) for row in metric_rows],
+        }
+        self._journal.write((case, attack), content)
+        self._written = {}
 
-    def flush(self, cases: Sequence[str] = (), attacks: Sequence[str] = ()) -> None:
-        """Write both tables, that of the cases last."""
+    def merge(self, cases: Sequence[str] = (), attacks: Sequence[str] = ()) -> None:
+        """
+        Move all rows of the journal to the tables, sorted by the names given; merging twice changes nothing.
+
+        Raises:
+            ValueError: If a row was made with other parameters or input files.
+        """
+        tables, records = self._tables, self._journal.read()
+        for record in records:
+            self._take(record, tables)
+        self._drop_damaged()
         for name in (METRICS, CASES):
-            self._tables[name].write((cases, attacks))
+            tables[name].write((cases, attacks))
+        self._known["finished"] = {
+            case: dict(sorted(rows.items())) for case, rows in sorted(self._whole.items()) if rows
+        }
+        if self._known["finished"] or (self.folder / MANIFEST).exists():
+            inputs = dict(sorted(self._known["inputs"].items()))
+            write_json(self.folder / MANIFEST, {**self._known, "inputs": inputs})
+        self._journal.clear(records)
+
+    def _drop_damaged(self) -> None:
+        tables = self._tables
+        for case in self._finished:
+            self._look(case, volumes=False)
+        for table in tables.values():
+            table.groups = {k: rows for k, rows in table.groups.items() if k[1] in self._whole.get(k[0], ())}
 
     def rows(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         """Rows of ``cases.csv`` and of ``metrics.csv`` so far."""
-        return self._tables[CASES].rows, self._tables[METRICS].rows
+        tables = self._tables
+        self._drop_damaged()
+        return tables[CASES].rows, tables[METRICS].rows
 
     def write_summary(self, summary: Summary) -> None:
         """Write ``summary.json``."""

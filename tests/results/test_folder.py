@@ -18,6 +18,7 @@ def folder(path, **changes):
 
 def finish(made, case):
     made.add({"case": case, "attack": "pgd", "dsc": 0.5}, [{"case": case, "attack": "pgd", "class": "x", "dsc": 0.5}])
+    made.merge()
     made.write_summary({"parameters": made.parameters})
 
 
@@ -41,6 +42,54 @@ def test_a_row_without_its_case_row_is_not_finished(tmp_path):
     finish(made, "a")
     (tmp_path / "cases.csv").write_text("case,attack,dsc\n")
     assert folder(tmp_path).rows() == ([], [])
+
+
+def test_rows_of_several_processes_are_merged_once_in_order(tmp_path):
+    """Each opens the folder by itself; what one has merged, another may merge again."""
+    cases = {"cases": {"a": "/data/a.nii.gz", "b": "/data/b.nii.gz"}}
+    row = {"attack": "pgd", "dsc": 0.5, "seconds": 1.0}
+    for case in "ba":
+        with folder(tmp_path, **cases).locked():
+            folder(tmp_path, **cases).add({"case": case, **row}, [{"case": case, "class": "x", **row}])
+    assert folder(tmp_path, **cases).finished("a") == {"pgd"}
+    assert not (tmp_path / "cases.csv").exists()
+    merged = []
+    for _ in range(2):
+        folder(tmp_path, **cases).merge("ab", ["pgd"])
+        merged.append({path.name: path.read_text() for path in tmp_path.glob("*.*") if path.is_file()})
+    assert merged[0] == merged[1]
+    assert [row["case"] for row in folder(tmp_path, **cases).rows()[0]] == ["a", "b"]
+    assert not (tmp_path / ".rows").exists()
+
+
+def test_rows_of_other_parameters_are_not_merged(tmp_path):
+    row = {"case": "a", "attack": "pgd", "dsc": 0.5}
+    with folder(tmp_path, attacks={"pgd": {"eps": 8}}).locked():
+        folder(tmp_path, attacks={"pgd": {"eps": 8}}).add(row, [])
+    with pytest.raises(ValueError, match=r"\.rows' holds a row of other parameters or input files, a under pgd"):
+        folder(tmp_path).merge()
+    assert list((tmp_path / ".rows").iterdir())
+
+
+def test_a_damaged_record_is_a_row_that_is_missing(tmp_path, caplog):
+    made = folder(tmp_path)
+    for attack in ("pgd", "clean"):
+        made.add({"case": "a", "attack": attack, "dsc": 0.5}, [])
+    path = next((tmp_path / ".rows").iterdir())
+    path.write_text(path.read_text()[:40])
+    assert len(folder(tmp_path).finished("a")) == 1
+    assert "computed anew" in caplog.text
+
+
+def test_adding_a_row_costs_the_same_however_many_there_are(tmp_path):
+    """Files written, and not bytes of all rows again."""
+    made, before = folder(tmp_path), None
+    for number in range(300):
+        made.add({"case": str(number), "attack": "pgd", "dsc": 0.5}, [])
+        if number == 150:
+            before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list((tmp_path / ".rows").iterdir())) == 300
 
 
 def test_the_same_volume_gives_the_same_bytes(tmp_path):
