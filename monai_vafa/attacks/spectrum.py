@@ -55,6 +55,10 @@ class SpectrumAttack(IterativeAttack):
         self.band_weights = check_numbers("band_weights", (1.0,) if self.band_weights is None else self.band_weights)
         expand_bands(self.band_weights, (2, 2))  # checks them
 
+    def check_image(self, shape: Sequence[int]) -> None:
+        super().check_image(shape)
+        split_blocks(torch.empty(tuple(shape), device="meta"), self.block_size)  # checks that blocks are not too large
+
     def _default_loss(self) -> LossFunction:
         return CosPGDLoss(self.targeted)
 

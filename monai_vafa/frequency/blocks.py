@@ -63,7 +63,8 @@ def split_blocks(volume: torch.Tensor, block_size: int | Sequence[int]) -> torch
     sides = block_sides(block_size, len(spatial))
     counts = [-(-length // side) for length, side in zip(spatial, sides, strict=True)]
     whole = [count * side for count, side in zip(counts, sides, strict=True)]
-    if prod(whole) > max(8 * prod(spatial), MOST_VOXELS):
+    # The transform of a side takes a matrix of its square.
+    if max(prod(whole), *(side**2 for side in sides)) > max(8 * prod(spatial), MOST_VOXELS):
         raise ValueError(f"block_size={sides} is far larger than the image {tuple(spatial)}; use smaller blocks.")
     if whole != list(spatial):
         check_tensor("volume", volume, floating=True)

@@ -177,11 +177,18 @@ class CsvTable:
     """
     A CSV file, or a table in memory (``path=None``), whose rows are grouped by the cells of its key columns.
 
-    ``columns``: first columns of the file, if they are not just the keys.
+    ``columns``: first columns of the file, if they are not just the keys. ``known``: the further columns that may be
+    empty; any other that no row has a value in is left out, as damage may have made it.
     """
 
-    def __init__(self, path: Path | None, keys: Sequence[str], columns: Sequence[str] = ()) -> None:
-        self.path, self.keys, self.columns = path, keys, columns or keys
+    def __init__(
+        self,
+        path: Path | None,
+        keys: Sequence[str],
+        columns: Sequence[str] = (),
+        known: Collection[str] | None = None,
+    ) -> None:
+        self.path, self.keys, self.columns, self.known = path, keys, columns or keys, known
         self.groups = self._grouped([] if path is None else read_rows(path, ragged=True))
 
     def _grouped(self, rows: Iterable[dict[str, str]]) -> dict[tuple[str, ...], list[dict[str, str]]]:
@@ -208,5 +215,6 @@ class CsvTable:
         keys = sorted(self.groups, key=lambda key: [r.get(cell, len(r)) for r, cell in zip(ranks, key, strict=False)])
         self.groups = {key: self.groups[key] for key in keys}
         if self.path is not None:
-            columns = [*self.columns, *(column for row in self.rows for column in row)]
-            write_rows(self.path, list(dict.fromkeys(columns)), self.rows)
+            cells = [cell for row in self.rows for cell in row.items()]
+            columns = [column for column, text in cells if text or self.known is None or column in self.known]
+            write_rows(self.path, list(dict.fromkeys([*self.columns, *columns])), self.rows)

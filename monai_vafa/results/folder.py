@@ -21,7 +21,20 @@ from monai_vafa.data.paths import file_sha256
 
 from .files import CsvTable, folder_lock, read_json, same_name, write_json
 from .journal import Journal, cells, digest
-from .schema import CASE_KEYS, CASES, CLEAN, LABEL, MANIFEST, METRIC_KEYS, METRICS, SUMMARY, Summary, volume_name
+from .schema import (
+    CASE_KEYS,
+    CASES,
+    CLEAN,
+    COLUMNS,
+    LABEL,
+    LOST_GRADIENTS,
+    MANIFEST,
+    METRIC_KEYS,
+    METRICS,
+    SUMMARY,
+    Summary,
+    volume_name,
+)
 from .volumes import nifti_bytes
 
 logger = logging.getLogger("monai_vafa.results")
@@ -96,9 +109,10 @@ class ResultFolder:
     @cached_property
     def _tables(self) -> dict[str, CsvTable]:
         """Rows of the tables and, in their place, of the journal."""
+        known = {*COLUMNS, *LOST_GRADIENTS, *self.parameters.get("segmentation_metrics", ())}
         tables = {
-            CASES: CsvTable(self.folder / CASES, CASE_KEYS),
-            METRICS: CsvTable(self.folder / METRICS, CASE_KEYS, METRIC_KEYS),
+            CASES: CsvTable(self.folder / CASES, CASE_KEYS, known=known),
+            METRICS: CsvTable(self.folder / METRICS, CASE_KEYS, METRIC_KEYS, known=known),
         }
         if tables[CASES].groups and self._known["finished"] is None:
             logger.warning("%s is gone or damaged; computed anew.", self.folder / MANIFEST)

@@ -66,7 +66,7 @@ class BundleTarget(Target):
         self.device = self.parts.device or torch.device("cpu")
         metadata = read_metadata(self.folder)
         told = metadata.get("description") or metadata.get("name") or metadata.get("task")
-        self.description = f"{' '.join(filter(None, (self.name, metadata.get('version'))))}: {told}"
+        self.description = f"{' '.join(str(part) for part in (self.name, metadata.get('version')) if part)}: {told}"
         self.slice_axis = self.inferer.spatial_dim if isinstance(self.inferer, SliceInferer) else None
         self.roi_size = inferer_window(self.inferer)
         self.sw_batch_size = getattr(self.inferer, "sw_batch_size", 1)

@@ -13,6 +13,7 @@ import torch
 from monai_vafa.attacks import (
     ROSTER,
     BasicIterative,
+    CoefficientAttack,
     EraseClass,
     GaussianNoise,
     MomentumIterative,
@@ -90,6 +91,13 @@ def test_small_budgets_of_the_literature_pass_with_a_warning(caplog):
 def test_impossible_values_are_named_when_the_object_is_made(make, wrong):
     with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
         make(**wrong)
+
+
+@pytest.mark.parametrize("attack", [PerceptualFrequencyAttack, CoefficientAttack])
+@pytest.mark.parametrize("block_size", [10**6, 2.0**54])
+def test_blocks_that_would_fill_the_memory_are_refused(network, image, label, attack, block_size):
+    with pytest.raises(ValueError, match="block_size=.* is far larger than the image"):
+        attack(block_size=block_size)(network, image, label)
 
 
 def test_numbers_of_numpy_are_numbers(image):

@@ -94,3 +94,11 @@ def test_rows_of_the_same_keys_give_way_and_are_sorted(tmp_path):
     table.write([["a", "b"]])
     again = CsvTable(tmp_path / "t.csv", ("case", "attack"))
     assert [(row["case"], row["v"]) for row in again.rows] == [("a", "2"), ("b", "3")]
+
+
+def test_a_column_that_damage_made_is_left_out_when_the_table_is_written(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("case,dsc,lpips,lost,lxst\na,0.5,,,\nb,,,1,\n")
+    table = CsvTable(path, ("case",), known=("dsc", "lpips"))
+    table.write()
+    assert path.read_text() == "case,dsc,lpips,lost\na,0.5,,\nb,,,1\n"
