@@ -1,8 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as below, for the processes that tests start
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Of ``-n auto``: a process per core, as long as memory lasts."""
+    return min(os.cpu_count() or 1, 8)
 
 
 @pytest.fixture(autouse=True)

@@ -101,7 +101,7 @@ def test_readme_has_two_commands_that_do_everything():
     complete = [line for line in text("README.md").splitlines() if line.startswith("python3 -m venv")]
     demo, tests = complete
     assert demo.endswith("monai.bundle run --config_file bundles/vafa_attack/configs/attack.json")
-    assert tests.endswith(" && .venv/bin/python -m pytest")
+    assert tests.endswith(" && .venv/bin/python -m pytest -n auto --dist loadfile")
     for line in complete:
         assert line.startswith("python3 -m venv .venv && .venv/bin/pip install -q -e ")
 

@@ -96,7 +96,7 @@ def test_impossible_values_are_named_when_the_object_is_made(make, wrong):
 @pytest.mark.parametrize("attack", [PerceptualFrequencyAttack, CoefficientAttack])
 @pytest.mark.parametrize("block_size", [10**6, 2.0**54])
 def test_blocks_that_would_fill_the_memory_are_refused(network, image, label, attack, block_size):
-    with pytest.raises(ValueError, match="block_size=.* is far larger than the image"):
+    with pytest.raises(ValueError, match=r"block_size=.* is far larger than the image"):
         attack(block_size=block_size)(network, image, label)
 
 

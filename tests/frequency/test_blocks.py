@@ -48,5 +48,5 @@ def test_blocks_that_do_not_make_up_the_volume_are_refused():
 
 @pytest.mark.parametrize("block", [10**5, (10**9, 1, 1), (2**23, 1, 1)])
 def test_blocks_whose_transform_would_fill_the_memory_are_refused(block):
-    with pytest.raises(ValueError, match="block_size=.* is far larger than the image"):
+    with pytest.raises(ValueError, match=r"block_size=.* is far larger than the image"):
         split_blocks(torch.zeros(1, 1, 2, 2, 2), block)
